@@ -61,7 +61,6 @@ enum {
 	ARCHIL_PAYLOAD_MAX	= 1 << 20,	/* any payload */
 	ARCHIL_INLINE_MAX	= 16384,	/* small contents; the server may say less */
 	ARCHIL_SLOTS		= 64,		/* slots a session */
-	ARCHIL_LIST_MAX		= 65536,	/* entries of a delegation list */
 	ARCHIL_KEY_LEN		= 32,		/* nonces, proofs, signatures, salt */
 	ARCHIL_UUID_LEN		= 16,
 };
@@ -133,10 +132,8 @@ enum archil_op {
 enum archil_status {
 	ARCHIL_ST_TAKEN		= 1001,	/* LOG, WRITE: this delegation was taken by force */
 	ARCHIL_ST_CLOSED	= 1002,	/* LOG, WRITE: it was closed; body: struct archil_closed */
-	ARCHIL_ST_INNER		= 1003,	/* GRANT, CHECKIN: drain these first; payload: list of
-					 * struct archil_inner, closed_at 0 */
-	ARCHIL_ST_OVER		= 1004,	/* the session is over */
-	ARCHIL_ST_BAD_SEQ	= 1005,	/* a slot's sequence was neither the next nor the last */
+	ARCHIL_ST_OVER		= 1003,	/* the session is over */
+	ARCHIL_ST_BAD_SEQ	= 1004,	/* a slot's sequence was neither the next nor the last */
 };
 
 struct archil_time {
@@ -471,18 +468,14 @@ struct archil_slot {
 	__le32	seq;		/* the slot's last plus one; the last again: a repetition */
 } __packed;
 
-/* An element of the list that GRANT and CHECKIN carry as payload. */
-struct archil_inner {
-	__le64	number;
-	__le64	closed_at;	/* last record of its log; what the server has applied must agree */
-} __packed;
-
 enum { ARCHIL_GR_FORCE = 0x1 };
 
 /*
- * Own this inode. If the session holds delegations beneath it, they must be in
- * the list, drained; otherwise ST_INNER names them and nothing happens.
- * EBUSY with the holder. EINVAL: neither a regular file nor a directory.
+ * Own this inode. What the session itself holds beneath is swallowed: those
+ * delegations are closed, in the same commit, at what is applied of their
+ * logs; a client drains them before it asks.
+ * EBUSY with the holder. EINVAL: neither a regular file nor a directory (or a
+ * directory, with ORIGIN_DYNAMIC).
  * If it is covered already, `grant` is what covers it, with GF_COVERED.
  */
 struct archil_grant_req {
@@ -490,7 +483,6 @@ struct archil_grant_req {
 	__le64	ino;
 	__le32	origin;		/* ARCHIL_ORIGIN_CHECKOUT or _DYNAMIC */
 	__le32	flags;		/* ARCHIL_GR_FORCE */
-	/* payload: struct archil_inner[] */
 } __packed;
 
 struct archil_grant_rep {
@@ -499,14 +491,13 @@ struct archil_grant_rep {
 } __packed;
 
 /*
- * Release what the session holds at this inode and beneath. The list works as
- * in GRANT. ENOENT: it holds nothing there. EBUSY with path: a larger
- * delegation covers it.
+ * Release what the session holds at this inode and beneath; each log is closed
+ * at what is applied of it, so a client drains first. ENOENT: it holds nothing
+ * there. EBUSY with path: a larger delegation of its own covers it.
  */
 struct archil_checkin_req {
 	struct archil_slot slot;
 	__le64	ino;
-	/* payload: struct archil_inner[] */
 } __packed;
 
 struct archil_checkin_rep {
