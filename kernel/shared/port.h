@@ -12,6 +12,7 @@
 #include <linux/kernel.h>
 #include <linux/string.h>
 #include <linux/errno.h>
+#include <linux/stat.h>
 #include <linux/stddef.h>
 #include <asm/byteorder.h>
 
@@ -23,6 +24,7 @@
 #include <stddef.h>
 #include <stdint.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <linux/types.h>
 
 typedef uint8_t u8;

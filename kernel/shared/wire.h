@@ -23,8 +23,8 @@
  * ARCHIL_F_PUSH, tag 0, and no reply. A reply's status is 0, an errno (Linux's
  * asm-generic numbers whatever the machine) or one of enum archil_status. A
  * reply with a status other than 0 has, as its body, either nothing or a
- * struct archil_error with its variable parts; its payload is empty unless the
- * opcode says otherwise.
+ * struct archil_error with its variable parts, but that of ARCHIL_ST_CLOSED is
+ * a struct archil_closed; it has no payload.
  *
  * Whoever receives a frame checks it with archil_hdr_check() and
  * archil_body_check() before anything looks inside; a frame that fails ends
@@ -63,6 +63,7 @@ enum {
 	ARCHIL_SLOTS		= 64,		/* slots a session */
 	ARCHIL_KEY_LEN		= 32,		/* nonces, proofs, signatures, salt */
 	ARCHIL_UUID_LEN		= 16,
+	ARCHIL_ERRNO_MAX	= 133,		/* the greatest errno that may travel */
 };
 
 #define ARCHIL_INO_ROOT		1ull
@@ -128,7 +129,7 @@ enum archil_op {
 	ARCHIL_OP_MAX		= 64,
 };
 
-/* Status values of the protocol's own, above every errno. */
+/* Status values of the protocol's own, above every errno. Any other is EPROTO. */
 enum archil_status {
 	ARCHIL_ST_TAKEN		= 1001,	/* LOG, WRITE: this delegation was taken by force */
 	ARCHIL_ST_CLOSED	= 1002,	/* LOG, WRITE: it was closed; body: struct archil_closed */
@@ -550,6 +551,8 @@ struct archil_op_desc {
 	u16	flags;		/* enum archil_op_flags */
 	u16	req_size;	/* fixed part of the request (or push) */
 	u16	rep_size;	/* fixed part of a reply with status 0 */
+	u16	flags_at;	/* where the request has an __le32 of flags; 0: nowhere */
+	u16	flags_known;	/* the bits that it may have */
 	struct archil_var req_var[2];
 	struct archil_var rep_var[1];
 };
@@ -565,7 +568,8 @@ const char *archil_op_name(unsigned int op);
  * @from_server: who sent it
  *
  * Checks lengths and their limits, the opcode, the flags, and that the two go
- * together on such a connection. PING goes both ways. Returns 0 or -EPROTO.
+ * together on such a connection. PING goes both ways. Whether ARCHIL_SETUP is
+ * over is for the caller to know. Returns 0 or -EPROTO.
  */
 int archil_hdr_check(const struct archil_hdr *hdr, enum archil_conn_kind kind, bool from_server);
 
@@ -575,9 +579,11 @@ int archil_hdr_check(const struct archil_hdr *hdr, enum archil_conn_kind kind, b
  * @body:	hdr->body_len bytes, of any alignment
  *
  * After 0, the fixed structure is there whole, each variable part lies within
- * the body and its limit, none holds a NUL, and nothing is left over. For a
- * reply with a status other than 0 the body is empty, a struct archil_error
- * with its parts, or (ST_CLOSED) a struct archil_closed. Returns 0 or -EPROTO.
+ * the body and its limit, none holds a NUL, nothing is left over, flags are
+ * known ones, and a slot is one. The values of other fields are the handler's
+ * to judge. For a reply with a status other than 0 the body is a struct
+ * archil_closed (ST_CLOSED), or empty, or a struct archil_error with its parts.
+ * Returns 0 or -EPROTO.
  */
 int archil_body_check(const struct archil_hdr *hdr, const void *body);
 
@@ -601,7 +607,7 @@ static inline u32 archil_payload_len(const struct archil_hdr *hdr)
  *
  * Returns 1 and the entry in @de (copied: @buf needs no alignment), 0 at the
  * end, or -EPROTO: too short, an empty or overlong name, a name with NUL or
- * '/', or "." or "..".
+ * '/', or "." or "..", a cookie out of range, padding that is not zero.
  */
 int archil_dirent_next(const void *buf, size_t len, size_t *pos, struct archil_dirent *de,
 		       const char **name, unsigned int *name_len);
