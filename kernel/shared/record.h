@@ -86,7 +86,7 @@ struct archil_rec_unlink {
 
 enum {
 	ARCHIL_RENAME_EXCHANGE	= 0x1,	/* the two entries swap inodes and keep cookies */
-	ARCHIL_RENAME_OPEN	= 0x2,	/* the one replaced is open, as in UNLINK */
+	ARCHIL_RENAME_OPEN	= 0x2,	/* the one replaced is open, as in UNLINK; not both */
 };
 
 struct archil_rec_rename {
@@ -101,14 +101,14 @@ struct archil_rec_rename {
 } __packed;
 
 enum {
-	ARCHIL_SET_MODE		= 0x01,	/* permissions; the type stays */
+	ARCHIL_SET_MODE		= 0x01,	/* permissions (07777); the type stays */
 	ARCHIL_SET_UID		= 0x02,
 	ARCHIL_SET_GID		= 0x04,
 	ARCHIL_SET_ATIME	= 0x08,
 	ARCHIL_SET_MTIME	= 0x10,
 	ARCHIL_SET_CTIME	= 0x20,
 	ARCHIL_SET_SIZE		= 0x40,	/* exactly: cuts, or extends with zeros */
-	ARCHIL_SET_SIZE_UP	= 0x80,	/* at least: after WRITEs; never cuts */
+	ARCHIL_SET_SIZE_UP	= 0x80,	/* at least: after WRITEs; never cuts. Not both sizes */
 	ARCHIL_SET_ALL		= 0xff,
 };
 
@@ -131,7 +131,7 @@ struct archil_rec_content {
 	__le64	ino;
 	struct archil_time time;
 	__le32	off;
-	__le32	data_len;
+	__le32	data_len;	/* not 0 */
 	/* data */
 } __packed;
 
@@ -180,7 +180,11 @@ struct archil_rec_release {
 #define ARCHIL_REC_MAX \
 	((sizeof(struct archil_rec_setxattr) + ARCHIL_NAME_LEN + ARCHIL_XATTR_SIZE + 7) & ~7ul)
 
-/* A record, taken apart. Only what its type has is set; the rest is zero. */
+/*
+ * A record, taken apart. Only what its type has is set (and, in SETATTR, what
+ * its valid names); the rest is zero. A pointer means something only if its
+ * length is not 0. The times are as on the wire.
+ */
 struct archil_record {
 	u16	type, flags;
 	u64	ino;
@@ -205,8 +209,9 @@ struct archil_record {
  *
  * Checks everything that can be checked without the tree: lengths, flags,
  * names, numbers in range (inodes below 2^48 and not 0, cookies below 2^63 and
- * from ARCHIL_COOKIE_FIRST, offsets and their sums below 2^63, nanoseconds),
- * the type in a mode.
+ * from ARCHIL_COOKIE_FIRST, offsets and their sums below 2^63, nanoseconds,
+ * device numbers), the type in a mode, a symlink's target, what must not come
+ * together.
  * Returns 1, 0 at the end, -EPROTO.
  */
 int archil_record_next(const void *buf, size_t len, size_t *pos, struct archil_record *rec);
@@ -218,6 +223,8 @@ size_t archil_record_size(const struct archil_record *rec);
  * archil_record_put - append a record
  * @buf, @cap:	of any alignment
  * @pos:	length so far; moved
+ * @rec:	as archil_record_next() gives it: nothing is checked here. Of the mode
+ *		in a SETATTR only the permissions are taken
  *
  * Returns 0, or -ENOSPC and nothing changed.
  */
