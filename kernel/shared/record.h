@@ -53,7 +53,8 @@ struct archil_rec_create {
 	struct archil_rec h;
 	__le64	dir;
 	__le64	ino;		/* from a range of this session, never used before */
-	__le64	cookie;		/* of the entry; unused in this directory, above all that were */
+	__le64	cookie;		/* of the entry; unused in this directory, above all that were.
+				 * In a CHANGE 0, here and elsewhere: the server picks */
 	__le32	mode, uid, gid;
 	__le32	rdev_major, rdev_minor;
 	struct archil_time atime, mtime, ctime, btime;
@@ -209,7 +210,7 @@ struct archil_record {
  *
  * Checks everything that can be checked without the tree: lengths, flags,
  * names, numbers in range (inodes below 2^48 and not 0, cookies below 2^63 and
- * from ARCHIL_COOKIE_FIRST, offsets and their sums below 2^63, nanoseconds,
+ * from ARCHIL_COOKIE_FIRST or 0, offsets and their sums below 2^63, nanoseconds,
  * device numbers), the type in a mode, a symlink's target, what must not come
  * together.
  * Returns 1, 0 at the end, -EPROTO.

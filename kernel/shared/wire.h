@@ -155,7 +155,8 @@ struct archil_wattr {
 	__le64	ino;
 	__le64	change;		/* moves with every change that a reader could see */
 	__le64	size;
-	__le64	bytes;		/* of storage used */
+	__le64	bytes;		/* of storage used; a directory: the cookie that its next
+				 * entry may have */
 	__le64	parent;		/* directory of the home link; own number for the disk's root */
 	__le64	deleg;		/* the asking session's delegation that covers it, or 0 */
 	struct archil_time atime, mtime, ctime, btime;
@@ -349,14 +350,23 @@ struct archil_dirent {
 #define ARCHIL_DIRENT_SIZE(name_len) \
 	((sizeof(struct archil_dirent) + (name_len) + 7) & ~(size_t)7)
 
+/*
+ * OWNER: past the committed size too, what this session's WRITEs have put
+ * there before its SIZE_UP record; ignored for whoever does not own the inode.
+ */
+enum { ARCHIL_READ_OWNER = 0x1 };
+
 struct archil_read_req {
 	__le64	ino;
 	__le64	off;
 	__le32	len;		/* at most payload_max */
-	__le32	pad;
+	__le32	flags;		/* ARCHIL_READ_* */
 } __packed;
 
-/* The payload ends where data does; from there to min(off + len, size): zeros. */
+/*
+ * The payload ends where data does; from there to min(off + len, size): zeros.
+ * `size` is the committed one.
+ */
 struct archil_read_rep {
 	__le64	change;
 	__le64	size;
@@ -422,6 +432,12 @@ struct archil_closed {
  * Bulk bytes. Run when record `after` of the delegation's log is committed;
  * answered when the bytes are durable. Does not move the size: a SETATTR
  * record with SIZE_UP does, afterwards. ST_TAKEN, ST_CLOSED, ESTALE.
+ *
+ * What WRITEs have put past the committed size belongs to their delegation:
+ * when that is gone, those bytes must never be seen. So the server notes,
+ * durably and before it answers, under which delegation an inode was first
+ * written past its size; and before an inode grows or is written past its size
+ * under another one, it cuts the data file to the committed size.
  */
 struct archil_write_req {
 	__le64	deleg;

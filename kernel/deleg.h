@@ -1,0 +1,127 @@
+/* SPDX-License-Identifier: GPL-2.0 */
+/*
+ * Delegations as the client holds them: who owns an inode, entering and
+ * leaving a change, draining, losing. deleg.c has the rules.
+ */
+#ifndef ARCHIL_DELEG_H
+#define ARCHIL_DELEG_H
+
+#include <linux/hashtable.h>
+#include <linux/rcupdate.h>
+#include <linux/refcount.h>
+
+#include "oplog.h"
+#include "uapi/archil.h"
+
+struct archil_inode;
+struct archil_mount;
+struct dentry;
+struct inode;
+
+struct archil_deleg {
+	refcount_t ref;			/* the tables (while there), each inode that caches it, users */
+	struct rcu_head rcu;
+	struct hlist_node by_number;	/* delegs->numbers; RCU, changed under delegs->lock */
+	struct hlist_node by_ino;	/* delegs->inos; the same */
+	struct list_head list;		/* delegs->all; protected by delegs->lock */
+	struct archil_mount *mount;	/* lives longer */
+
+	/* Constant after the grant. */
+	u64 number;
+	u64 ino;			/* of the root */
+	u64 commit;			/* what was read at or after it is valid while this lives */
+	u64 since;
+	u32 origin;			/* enum archil_origin; 0: an orphan's, not listed */
+	struct dentry *root;		/* strong reference until closed, or NULL; delegs->lock */
+
+	enum archil_own_state {
+		ARCHIL_OWN_LIVE,
+		ARCHIL_OWN_DRAINING,	/* changes wait */
+		ARCHIL_OWN_CLOSED,	/* given back or swallowed */
+		ARCHIL_OWN_TAKEN,	/* lost */
+	} state;			/* changed under delegs->lock; tested inside enter */
+	atomic_t users;			/* changes under way, see archil_deleg_enter() */
+	wait_queue_head_t wait;		/* state changed, or users fell to 0 */
+
+	spinlock_t inodes_lock;
+	struct list_head inodes;	/* archil_inode.own_list: those that cache this; inodes_lock */
+
+	struct archil_log log;
+	struct work_struct revoke_work;
+};
+
+#define ARCHIL_DELEG_HASH_BITS	12
+
+struct archil_delegs {
+	spinlock_t lock;
+	DECLARE_HASHTABLE(numbers, ARCHIL_DELEG_HASH_BITS);
+	DECLARE_HASHTABLE(inos, ARCHIL_DELEG_HASH_BITS);
+	struct list_head all;		/* in order of their numbers' arrival */
+	unsigned int count;
+	u32 epoch;			/* moves when a directory leaves a delegation by rename */
+	/*
+	 * Revocations of numbers that are not known (yet): the grant's reply may
+	 * be behind. Kept until the requests that were outstanding are answered.
+	 */
+	struct list_head early;
+	struct mutex checkout_mutex;	/* one checkout or checkin of this mount at a time */
+};
+
+void archil_delegs_init(struct archil_mount *m);
+/* All are gone: what is left is dropped (the session is over). */
+void archil_delegs_exit(struct archil_mount *m);
+
+/* Prepare, before asking: what a grant will need. Or NULL. */
+struct archil_deleg *archil_deleg_alloc(struct archil_mount *m);
+void archil_deleg_put(struct archil_deleg *d);
+/*
+ * Make a prepared delegation the one that the server granted. Never blocks.
+ * @root may be NULL. Consumes the caller's reference to @d.
+ */
+void archil_deleg_install(struct archil_deleg *d, const struct archil_grant *g,
+			  struct dentry *root);
+struct archil_deleg *archil_deleg_by_number(struct archil_mount *m, u64 number);
+
+/*
+ * The delegation that covers this inode, with a reference, whatever its state
+ * but CLOSED; NULL: this session does not own it. @dentry: a name of it, or
+ * NULL.
+ */
+struct archil_deleg *archil_deleg_of(struct inode *inode, struct dentry *dentry);
+
+/*
+ * Enter a change of this inode: while inside, the delegation does not finish
+ * draining. Inside nobody waits for network or user memory. On success
+ * *dp holds a reference; archil_deleg_leave() gives it back.
+ *
+ * -EAGAIN: it is draining; leave all locks below i_rwsem, archil_deleg_wait(*dp), again
+ * (*dp then holds a reference that the wait puts). -EROFS: not owned. -EIO: taken.
+ */
+int archil_deleg_enter(struct inode *inode, struct dentry *dentry, struct archil_deleg **dp);
+void archil_deleg_leave(struct archil_deleg *d);
+/* Wait, killably, until it is neither draining nor being revoked; puts the reference. */
+int archil_deleg_wait(struct archil_deleg *d);
+
+/*
+ * enter, but waiting as needed, and taking ownership of a regular file by itself
+ * where nobody owns it if @dynamic (semantics.md 3.7). -EBUSY, -EROFS, -EINTR, -EIO.
+ */
+int archil_own(struct inode *inode, struct dentry *dentry, bool dynamic,
+	       struct archil_deleg **dp);
+
+/* Why may this not be changed? Asks the server: -EBUSY, else -EROFS. */
+int archil_not_owned(struct inode *inode);
+
+/* Checkout and checkin, for ioctl.c; fill in the result's holder. Killable. */
+int archil_checkout(struct dentry *dentry, struct archil_ioc_checkout *arg);
+int archil_checkin(struct dentry *dentry, struct archil_ioc_checkin *arg);
+
+/* The server took it: from agent or data connection, in any order. Never blocks. */
+void archil_deleg_revoked(struct archil_mount *m, u64 number);
+
+/* Write back what is held and wait. @killable. 0, -EINTR, -EIO. */
+int archil_delegs_flush(struct archil_mount *m, bool killable);
+/* Next delegation above a cursor, for listing; with a reference, or NULL. */
+struct archil_deleg *archil_deleg_next(struct archil_mount *m, u64 number);
+
+#endif /* ARCHIL_DELEG_H */

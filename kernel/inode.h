@@ -1,0 +1,90 @@
+/* SPDX-License-Identifier: GPL-2.0 */
+/* Inodes: what is kept of each, attributes in and out. */
+#ifndef ARCHIL_INODE_H
+#define ARCHIL_INODE_H
+
+#include <linux/fs.h>
+
+#include "super.h"
+
+enum archil_inode_flag {
+	ARCHIL_I_BULK,		/* contents are (or will be, a store came) in a data file */
+	ARCHIL_I_TIMES,		/* mtime and ctime moved by writes, not in the log yet */
+	ARCHIL_I_ORPHAN,	/* has no name any more, and this session keeps it */
+	ARCHIL_I_STALE,		/* the server does not know it any more */
+};
+
+struct archil_inode {
+	struct inode vfs;
+	u64 ino;
+	unsigned long flags;		/* enum archil_inode_flag, atomic bit operations */
+	spinlock_t lock;		/* the fields below */
+	u64 change;			/* of the attributes that we have */
+	u64 data_change;		/* of the pages that we have */
+	u64 commit;			/* at which the attributes were read */
+	unsigned long expires;		/* jiffies: until then without asking */
+	u64 home_deleg;			/* several links: the server's word on who covers it */
+	u64 other;			/* 1: another session owned it when last asked */
+
+	/* Ownership, cached; see archil_deleg_of(). Protected by lock. */
+	struct archil_deleg *own;	/* reference */
+	u32 own_epoch;
+	struct list_head own_list;	/* own->inodes; protected by own->inodes_lock */
+
+	u64 logged_size;		/* what the log says the size is */
+	u64 last_seq;			/* last record that concerns this inode, in own's log */
+	u64 content_seq;		/* last CONTENT record of it */
+	struct list_head size_list;	/* waits for its SETATTR after WRITEs */
+	struct work_struct size_work;
+	u64 charged_pages;		/* dirty pages with credit taken */
+
+	atomic_t lost;			/* how often ownership was forced away */
+	char *link;			/* a symlink's target */
+	u64 next_cookie;		/* directory: for the next entry; from the server; owner only */
+};
+
+/* What a descriptor remembers. */
+struct archil_file {
+	int lost;			/* ai->lost when it was opened */
+};
+
+static inline struct archil_inode *archil_i(const struct inode *inode)
+{
+	return container_of(inode, struct archil_inode, vfs);
+}
+
+int archil_inode_cache_init(void);
+void archil_inode_cache_exit(void);
+struct inode *archil_alloc_inode(struct super_block *sb);
+void archil_free_inode(struct inode *inode);
+void archil_evict_inode(struct inode *inode);
+
+/*
+ * The inode of these attributes, made or brought up to date. @target: a symlink's
+ * target, @target_len bytes. ERR_PTR(-ENOMEM), -ESTALE, or -EUCLEAN for what cannot be.
+ */
+struct inode *archil_iget(struct super_block *sb, const struct archil_wattr *attr, u64 commit,
+			  const char *target, unsigned int target_len);
+/* Attributes that a reply brought; ignored where our own are newer by right (owner). */
+int archil_inode_update(struct inode *inode, const struct archil_wattr *attr, u64 commit);
+/* Are attributes fresh enough to be used without asking? */
+bool archil_inode_valid(struct inode *inode);
+/* Ask if they are not. Killable. -ESTALE, ... */
+int archil_revalidate(struct inode *inode, bool force);
+
+int archil_getattr(struct mnt_idmap *idmap, const struct path *path, struct kstat *stat,
+		   u32 mask, unsigned int flags);
+int archil_setattr(struct mnt_idmap *idmap, struct dentry *dentry, struct iattr *iattr);
+int archil_permission(struct mnt_idmap *idmap, struct inode *inode, int mask);
+
+/* A record's time from the clock of this inode's superblock. */
+struct archil_time archil_now(struct inode *inode);
+
+extern const struct inode_operations archil_file_iops, archil_dir_iops, archil_symlink_iops,
+	archil_special_iops;
+extern const struct file_operations archil_file_fops, archil_dir_fops;
+extern const struct address_space_operations archil_aops;
+extern const struct dentry_operations archil_dentry_ops;
+extern const struct xattr_handler *archil_xattr_handlers[];
+
+#endif /* ARCHIL_INODE_H */

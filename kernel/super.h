@@ -1,0 +1,72 @@
+/* SPDX-License-Identifier: GPL-2.0 */
+/*
+ * A mount: one session with a server, and the superblock that shows it.
+ */
+#ifndef ARCHIL_SUPER_H
+#define ARCHIL_SUPER_H
+
+#include <linux/fs.h>
+#include <linux/refcount.h>
+#include <linux/uuid.h>
+#include <net/net_namespace.h>
+
+#include "compat/compat.h"
+#include "shared/wire.h"
+#include "transport.h"
+#include "deleg.h"
+
+struct archil_mount {
+	refcount_t ref;			/* superblock, upcalls in flight */
+	u64 id;				/* names this mount to agent and tools; never reused */
+	struct list_head list;		/* archil_mounts; protected by archil_mounts_lock */
+	struct net *net;		/* the mounter's; strong reference */
+	struct super_block *sb;		/* NULL until there is one and after it died */
+
+	/* Constant once mounted. */
+	char *source;			/* as given */
+	char *disk, *subdir;		/* parts of it */
+	char *token;			/* or NULL; freed with kfree_sensitive() */
+	uuid_t uuid;
+	u32 flags;			/* ARCHIL_MOUNT_* */
+	unsigned int cache_ttl;		/* seconds */
+	unsigned int commit;		/* seconds */
+	unsigned int timeo;		/* seconds */
+	char server[128];		/* address, for people */
+	u64 session;
+	u64 max_file_size;
+	u32 inline_max, payload_max;	/* bytes */
+	kuid_t owner_uid;
+
+	struct archil_transport tp;
+	struct archil_delegs delegs;
+	struct archil_inos inos;
+	struct archil_credit credit;
+
+	struct workqueue_struct *wq;	/* WQ_MEM_RECLAIM: write-back, revocation, the log */
+	struct delayed_work commit_work; /* every commit seconds while anything is not durable */
+	atomic64_t taken;		/* delegations lost by force */
+	struct dentry *debugfs;
+};
+
+static inline struct archil_mount *archil_mnt(const struct super_block *sb)
+{
+	return sb->s_fs_info;
+}
+
+/* Find a live mount by its id, with a reference, or NULL. */
+struct archil_mount *archil_mount_get(u64 id);
+void archil_mount_put(struct archil_mount *m);
+
+/* Call @fn for each live mount of a network namespace; may sleep. */
+void archil_mounts_of(struct net *net, void (*fn)(struct archil_mount *m));
+
+/* End the session without writing back: everything that waits gets EIO. */
+void archil_mount_abort(struct archil_mount *m);
+
+/* Write back everything and wait, killably. 0, -EINTR, -EIO, ... */
+int archil_mount_sync(struct archil_mount *m);
+
+extern u8 archil_incarnation[ARCHIL_UUID_LEN];
+extern struct file_system_type archil_fs_type;
+
+#endif /* ARCHIL_SUPER_H */
