@@ -43,13 +43,14 @@ struct scram_verifier {
 
 /* What both ends must see alike, or the exchange fails. */
 struct scram_context {
-	uint32_t version;		/* of the protocol, as negotiated */
-	uint8_t type;			/* of the connection: the wire's code */
-	char disk[DISK_NAME_MAX + 1];
+	uint16_t min_version;		/* what the client offered */
+	uint16_t max_version;
+	uint16_t version;		/* what the server chose: so nobody between can */
+	uint16_t kind;			/* enum archil_conn_kind */
+	char disk[ARCHIL_DISK_LEN + 1];
 };
 
 struct scram_client {			/* private; wiped when the exchange ends */
-	struct scram_context context;
 	struct scram_token token;
 	uint8_t nonce[SCRAM_NONCE_SIZE];
 	uint8_t signature[SCRAM_KEY_SIZE];	/* what the server must answer */
@@ -79,10 +80,10 @@ int scram_verifier_make(const struct scram_token *token, struct scram_verifier *
 /* ---- client ---- */
 
 /* nonce: out, to be sent. */
-int scram_client_first(struct scram_client *client, const struct scram_context *context,
-		       const struct scram_token *token, uint8_t nonce[SCRAM_NONCE_SIZE]);
+int scram_client_first(struct scram_client *client, const struct scram_token *token,
+		       uint8_t nonce[SCRAM_NONCE_SIZE]);
 /* server_nonce, salt: as received; proof: out, to be sent. */
-int scram_client_final(struct scram_client *client,
+int scram_client_final(struct scram_client *client, const struct scram_context *context,
 		       const uint8_t server_nonce[SCRAM_NONCE_SIZE],
 		       const uint8_t salt[SCRAM_SALT_SIZE], uint8_t proof[SCRAM_KEY_SIZE]);
 /* signature: as received. -EACCES: the server does not know the disk's token. */

@@ -12,9 +12,9 @@
 #include <stdint.h>
 #include <sys/types.h>
 
-#define ERR_TEXT	512	/* size of a buffer for an error message */
+#include "wire.h"
 
-#define DEFAULT_PORT	7464
+#define ERR_TEXT	512	/* size of a buffer for an error message */
 
 /*
  * Bytes: digits, then optionally K, M, G, T or P (powers of 1024, either
@@ -37,21 +37,19 @@ struct host_port {
 };
 
 /*
- * HOST[:PORT]; an IPv6 address stands in brackets. listen: the host may be
+ * HOST[:PORT], ARCHIL_PORT if left out; an IPv6 address stands in brackets. listen: the host may be
  * missing or "*" (all addresses) and the port 0 (any free one).
  * Returns 0, or -EINVAL and err.
  */
 int parse_host_port(const char *text, bool listen, struct host_port *out,
 		    char err[static ERR_TEXT]);
 
-#define DISK_NAME_MAX	63
-
 /* NULL when name can name a disk, else what is wrong with it. */
 const char *disk_name_problem(const char *name);
 
 struct source {			/* of a mount: SERVER[:PORT]/DISK[:/SUBDIR] */
 	struct host_port server;
-	char disk[DISK_NAME_MAX + 1];
+	char disk[ARCHIL_DISK_LEN + 1];
 	char subdir[PATH_MAX];	/* begins with '/', no empty, "." or ".." part: "/" or "/a/b" */
 };
 

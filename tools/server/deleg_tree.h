@@ -16,6 +16,8 @@
 #include <stdint.h>
 #include <sys/queue.h>
 
+#include "htable.h"
+
 /* What is granted; the first three are keys, the rest is only kept. */
 struct deleg_grant {
 	uint64_t number;	/* never used twice on a disk */
@@ -23,12 +25,7 @@ struct deleg_grant {
 	uint64_t session;	/* id of the owner */
 	uint64_t commit;	/* commit number at which it was granted */
 	uint64_t since;		/* ns, CLOCK_REALTIME */
-	uint8_t origin;		/* mount, checkout, dynamic: the caller's code */
-};
-
-struct deleg_link {		/* in a hash table */
-	struct deleg_link *next;
-	uint64_t hash;
+	uint8_t origin;		/* enum archil_origin */
 };
 
 struct deleg {
@@ -40,34 +37,24 @@ struct deleg {
 	struct deleg_session *session;
 	TAILQ_ENTRY(deleg) all;
 	TAILQ_ENTRY(deleg) of_session;
-	struct deleg_link by_number;
-	struct deleg_link by_ino;	/* orphans only; the others: by node */
+	struct hlink by_number;
+	struct hlink by_ino;	/* orphans only; the others: by node */
 };
 
 TAILQ_HEAD(deleg_list, deleg);
 
-#define DELEG_BUCKETS_MIN	16
-#define DELEG_SEGMENTS		48
-
-struct deleg_table {
-	size_t count;
-	size_t buckets;
-	struct deleg_link **segment[DELEG_SEGMENTS];
-	struct deleg_link *first[DELEG_BUCKETS_MIN];	/* segment 0 */
-};
-
 struct deleg_tree {
 	uint64_t count;		/* delegations with a place */
 	uint64_t orphans;	/* and without; read only */
-	uint64_t visits;	/* steps taken so far, to see what calls cost */
 	/* private from here on */
+	uint64_t visits;		/* of holds */
 	uint64_t seed;
 	struct deleg_list all;		/* in order of insertion */
-	struct deleg_table numbers;
-	struct deleg_table orphan_inos;
-	struct deleg_table nodes;
-	struct deleg_table holds;
-	struct deleg_table sessions;
+	struct htable numbers;
+	struct htable orphan_inos;
+	struct htable nodes;
+	struct htable holds;
+	struct htable sessions;
 };
 
 enum deleg_verdict {
@@ -146,6 +133,9 @@ size_t deleg_tree_held(struct deleg_tree *tree, uint64_t ino, uint64_t session,
 uint64_t deleg_tree_session_count(struct deleg_tree *tree, uint64_t session);
 
 struct deleg *deleg_tree_session_first(struct deleg_tree *tree, uint64_t session);
+
+/* Steps taken so far: what the calls cost, whatever the machine. */
+uint64_t deleg_tree_visits(const struct deleg_tree *tree);
 
 static inline struct deleg *deleg_tree_first(struct deleg_tree *tree)
 {
