@@ -613,4 +613,9 @@ void deleg_tree_destroy(struct deleg_tree *tree)
 
 	while ((deleg = TAILQ_FIRST(&tree->all)))
 		deleg_tree_remove(tree, deleg);
+	htable_destroy(&tree->numbers);
+	htable_destroy(&tree->orphan_inos);
+	htable_destroy(&tree->nodes);
+	htable_destroy(&tree->holds);
+	htable_destroy(&tree->sessions);
 }
