@@ -527,9 +527,10 @@ static void rename_or_remove(void)
 static void ask(void)
 {
 	unsigned int ino = any_inode(false);
-	uint64_t chain[DEPTH_MAX], wrong[2] = { ROOT };
+	uint64_t chain[DEPTH_MAX], wrong[3] = { ROOT };
 	size_t n = chain_of(ino, chain), i;
 	struct naive *d = naive_cover(ino);
+	struct deleg_grant g;
 
 	same(deleg_tree_cover(&tree, chain, n), d);
 	same(deleg_tree_find(&tree, next_number), NULL);
@@ -548,6 +549,12 @@ static void ask(void)
 	CHECK(deleg_tree_check(&tree, wrong, 2, 1, NULL) == -EUCLEAN);
 	CHECK(!deleg_tree_cover(&tree, wrong, 2));
 	CHECK(!deleg_tree_conflicts(&tree, wrong, 2, 1, NULL, 0));
+	/* and beneath one that the tree does not know */
+	g = make_grant(wrong[1], 1);
+	wrong[2] = wrong[1];
+	wrong[1] = INODES;
+	CHECK(deleg_tree_insert(&tree, wrong, 3, &g, NULL, NULL) == -EUCLEAN);
+	CHECK(!deleg_tree_at(&tree, INODES));
 }
 
 static void operate(void)

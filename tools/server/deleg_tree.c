@@ -468,9 +468,8 @@ static void deleg_unlink(struct deleg_tree *tree, struct deleg *deleg)
 	if (deleg->node) {
 		struct deleg_hold *hold = hold_find(tree, deleg->node, session);
 
-		deleg->node->deleg = NULL;
+		path_put(tree, hold, 1);	/* nothing is beneath: the node goes too */
 		deleg->node = NULL;
-		path_put(tree, hold, 1);
 		tree->count--;
 	} else {
 		htable_del(&tree->orphan_inos, &deleg->by_ino);
