@@ -19,6 +19,7 @@
 #ifndef ARCHIL_SCRAM_H
 #define ARCHIL_SCRAM_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -54,6 +55,7 @@ struct scram_client {			/* private; wiped when the exchange ends */
 	struct scram_token token;
 	uint8_t nonce[SCRAM_NONCE_SIZE];
 	uint8_t signature[SCRAM_KEY_SIZE];	/* what the server must answer */
+	bool proven;
 };
 
 struct scram_server {			/* private; wiped when the exchange ends */
@@ -61,12 +63,13 @@ struct scram_server {			/* private; wiped when the exchange ends */
 	struct scram_verifier verifier;
 	uint8_t client_nonce[SCRAM_NONCE_SIZE];
 	uint8_t nonce[SCRAM_NONCE_SIZE];
+	bool waiting;				/* for the one proof */
 };
 
 /* ---- tokens ---- */
 
 int scram_token_generate(struct scram_token *token);
-void scram_token_format(const struct scram_token *token, char text[SCRAM_TOKEN_TEXT + 1]);
+int scram_token_format(const struct scram_token *token, char text[SCRAM_TOKEN_TEXT + 1]);
 /*
  * text: a token and nothing else. Returns 0, or -EINVAL and in err what is
  * wrong with it (which never repeats any of it).
@@ -86,7 +89,10 @@ int scram_client_first(struct scram_client *client, const struct scram_token *to
 int scram_client_final(struct scram_client *client, const struct scram_context *context,
 		       const uint8_t server_nonce[SCRAM_NONCE_SIZE],
 		       const uint8_t salt[SCRAM_SALT_SIZE], uint8_t proof[SCRAM_KEY_SIZE]);
-/* signature: as received. -EACCES: the server does not know the disk's token. */
+/*
+ * signature: as received. -EACCES: the server does not have the disk's verifier.
+ * Either way it is over.
+ */
 int scram_client_verify(struct scram_client *client, const uint8_t signature[SCRAM_KEY_SIZE]);
 /* Ends an exchange early. */
 void scram_client_wipe(struct scram_client *client);
