@@ -30,8 +30,14 @@ static inline u64 random_ino(struct rnd *r)
 
 static inline u64 random_cookie(struct rnd *r)
 {
-	return rnd_one_in(r, 8) ? ARCHIL_COOKIE_MAX :
-	       rnd_range(r, ARCHIL_COOKIE_FIRST, ARCHIL_COOKIE_MAX);
+	switch (rnd_below(r, 8)) {
+	case 0:
+		return 0;
+	case 1:
+		return ARCHIL_COOKIE_MAX;
+	default:
+		return rnd_range(r, ARCHIL_COOKIE_FIRST, ARCHIL_COOKIE_MAX);
+	}
 }
 
 static inline void random_name(struct rnd *r, struct archil_record *rec, struct rec_parts *parts)

@@ -61,9 +61,10 @@ static bool ino_ok(u64 ino)
 	return ino && ino <= ARCHIL_INO_MAX;
 }
 
+/* 0: the server picks, in a CHANGE; whoever applies a log refuses it. */
 static bool cookie_ok(u64 cookie)
 {
-	return cookie >= ARCHIL_COOKIE_FIRST && cookie <= ARCHIL_COOKIE_MAX;
+	return !cookie || (cookie >= ARCHIL_COOKIE_FIRST && cookie <= ARCHIL_COOKIE_MAX);
 }
 
 static bool range_ok(u64 off, u64 length)
@@ -282,7 +283,7 @@ static void get_fixed(struct archil_record *rec, const union any_rec *raw)
 int archil_record_next(const void *buf, size_t len, size_t *pos, struct archil_record *rec)
 {
 	const u8 *p = (const u8 *)buf + *pos, *end;
-	size_t left = len - *pos, size, parts;
+	size_t left = len - *pos, size;
 	union any_rec raw;
 
 	if (!left)
@@ -298,18 +299,17 @@ int archil_record_next(const void *buf, size_t len, size_t *pos, struct archil_r
 		return -EPROTO;
 	if (rec->flags & ~(u32)rec_table[rec->type].flags)
 		return -EPROTO;
-	if (size > left || size > ARCHIL_REC_MAX || size < rec_table[rec->type].size || size & 7)
+	if (size > left || size < rec_table[rec->type].size)
 		return -EPROTO;
 
 	memcpy(&raw, p, rec_table[rec->type].size);
 	get_fixed(rec, &raw);
-	/* no sum can wrap: the three parts are of at most 16, 16 and 32 bits */
-	parts = (size_t)rec->name_len + rec->new_name_len;
+	/* the first comparison keeps the sum in the second from wrapping */
 	if (rec->data_len > size || archil_record_size(rec) != size)
 		return -EPROTO;
 	rec->name = (const char *)p + rec_table[rec->type].size;
 	rec->new_name = rec->name + rec->name_len;
-	rec->data = rec->name + parts;
+	rec->data = rec->new_name + rec->new_name_len;
 	for (end = (const u8 *)rec->data + rec->data_len; end < p + size; end++)
 		if (*end)
 			return -EPROTO;

@@ -101,6 +101,7 @@ const struct archil_op_desc archil_op_table[ARCHIL_OP_MAX] = {
 		.flags = ARCHIL_ON_DATA | ARCHIL_REP_PAYLOAD,
 		.req_size = sizeof(struct archil_read_req),
 		.rep_size = sizeof(struct archil_read_rep),
+		FLAGS(archil_read_req, ARCHIL_READ_OWNER),
 	},
 	[ARCHIL_OP_SEEK] = {
 		.name = "SEEK",

@@ -228,6 +228,7 @@ END_TEST
 START_TEST(cookie_limits)
 {
 	LIMITS(ARCHIL_REC_LINK, cookie, ARCHIL_COOKIE_FIRST, ARCHIL_COOKIE_MAX);
+	LIMITS(ARCHIL_REC_LINK, cookie, 0, 0);
 }
 END_TEST
 
@@ -402,7 +403,7 @@ START_TEST(create_rules)
 	rec.flags = 0;
 	refused(&rec);
 	rec.name_len = 1;
-	refused(&rec);
+	accepted(&rec);
 	rec.cookie = ARCHIL_COOKIE_FIRST - 1;
 	refused(&rec);
 	rec.cookie = ARCHIL_COOKIE_MAX + 1;
@@ -435,6 +436,8 @@ START_TEST(rename_rules)
 	rec.flags = 0;
 	accepted(&rec);
 	rec.cookie = 0;
+	accepted(&rec);
+	rec.cookie = ARCHIL_COOKIE_FIRST - 1;
 	refused(&rec);
 	rec.cookie = ARCHIL_COOKIE_MAX + 1;
 	refused(&rec);
