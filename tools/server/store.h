@@ -71,12 +71,9 @@ int store_root_check(const char *dir, char **errmsg);
 
 /*
  * store_disk_path() - path of disk @name below the store @dir, to be freed;
- * NULL when out of memory. @name must satisfy store_disk_name_ok().
+ * NULL when out of memory. @name is a good one (disk_name_problem()).
  */
 char *store_disk_path(const char *dir, const char *name);
-
-/* 1 to 64 of [A-Za-z0-9._-], the first a letter or digit. */
-bool store_disk_name_ok(const char *name);
 
 /*
  * store_disk_each() - call @fn for each disk below @dir, in order of names.
@@ -138,11 +135,13 @@ int store_check(struct store *store, void (*line)(void *arg, const char *text),
 		void *arg);
 
 /*
- * store_check_path() - the same for a disk that is not open. Goes on after
- * damage that makes store_open() refuse, as far as it can.
+ * store_check_path() - the same for a disk that is not open (-EBUSY if it is).
+ * Goes on after damage that makes store_open() refuse, as far as it can.
+ * *@errmsg as in store_root_init().
  */
 int store_check_path(const char *path,
-		     void (*line)(void *arg, const char *text), void *arg);
+		     void (*line)(void *arg, const char *text), void *arg,
+		     char **errmsg);
 
 /* 0, or the negative errno for which @store turned read-only. Cheap. */
 int store_failed(const struct store *store);
@@ -324,8 +323,11 @@ struct store_op {
 
 	/* private to the store */
 	struct store_op *next;
+	int stage;
+	bool full;
 	void *file;
 	struct iovec *rest;
+	int restcnt;
 	int64_t result;
 	uint64_t mark;
 	uint64_t moved;

@@ -1,0 +1,793 @@
+// SPDX-License-Identifier: GPL-2.0
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <inttypes.h>
+#include <limits.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <sys/statvfs.h>
+#include <unistd.h>
+
+#include "datafile.h"
+#include "store_local.h"
+
+#define MAX_FDS_DEFAULT	4096
+#define TABLE_START	1024u
+#define INOS_PER_LEAF	8		/* as a power of 2, of neighbours */
+#define PATH_LEN	32
+#define PROBE		".probe"
+
+/* ---- paths ------------------------------------------------------------------ */
+
+static unsigned int leaf_of(uint64_t ino)
+{
+	return (ino >> INOS_PER_LEAF) * 0x9e3779b97f4a7c15ull >> 48;
+}
+
+static unsigned int top_of(unsigned int leaf)
+{
+	return DATA_LEAVES + (leaf >> 8);
+}
+
+#define ROOT_DIR	(DATA_DIRS - 1)
+
+static void dir_path(unsigned int dir, char path[static PATH_LEN])
+{
+	if (dir == ROOT_DIR)
+		strcpy(path, ".");
+	else if (dir >= DATA_LEAVES)
+		snprintf(path, PATH_LEN, "%02x", dir - DATA_LEAVES);
+	else
+		snprintf(path, PATH_LEN, "%02x/%02x", dir >> 8, dir & 0xff);
+}
+
+static void file_path(uint64_t ino, char path[static PATH_LEN])
+{
+	unsigned int leaf = leaf_of(ino);
+
+	snprintf(path, PATH_LEN, "%02x/%02x/%012" PRIx64, leaf >> 8, leaf & 0xff, ino);
+}
+
+/* ---- the table of open files; all with ds->lock held --------------------------- */
+
+static struct datafile **slot(struct datastore *ds, uint64_t ino)
+{
+	struct datafile **p;
+
+	p = &ds->table[(ino * 0x9e3779b97f4a7c15ull >> 32) & (ds->table_size - 1)];
+	while (*p && (*p)->ino != ino)
+		p = &(*p)->hash_next;
+	return p;
+}
+
+static void grow_table(struct datastore *ds)
+{
+	unsigned int old_size = ds->table_size;
+	struct datafile **old = ds->table, **bigger, *file, *next;
+
+	bigger = calloc(2 * old_size, sizeof(*bigger));
+	if (!bigger)
+		return;		/* longer chains, no harm */
+	ds->table = bigger;
+	ds->table_size = 2 * old_size;
+	for (unsigned int i = 0; i < old_size; i++) {
+		for (file = old[i]; file; file = next) {
+			next = file->hash_next;
+			file->hash_next = NULL;
+			*slot(ds, file->ino) = file;
+		}
+	}
+	free(old);
+}
+
+static bool unflushed(const struct datafile *file)
+{
+	return file->changed != file->flushed;
+}
+
+static bool idle(const struct datafile *file)
+{
+	return !file->refs && !unflushed(file) && !file->gone;
+}
+
+static void idle_add(struct datastore *ds, struct datafile *file)
+{
+	file->older = ds->idle.older;
+	file->newer = &ds->idle;
+	ds->idle.older->newer = file;
+	ds->idle.older = file;
+}
+
+static void idle_del(struct datafile *file)
+{
+	file->older->newer = file->newer;
+	file->newer->older = file->older;
+	file->older = file->newer = NULL;
+}
+
+static struct datafile *find_get(struct datastore *ds, uint64_t ino)
+{
+	struct datafile *file = *slot(ds, ino);
+
+	if (!file)
+		return NULL;
+	if (idle(file))
+		idle_del(file);
+	file->refs++;
+	return file;
+}
+
+static void unhash(struct datastore *ds, struct datafile *file)
+{
+	struct datafile **p = slot(ds, file->ino);
+
+	*p = file->hash_next;
+	file->gone = true;
+	ds->count--;
+}
+
+/* The oldest idle file if there are too many, no longer in the table. */
+static struct datafile *take_surplus(struct datastore *ds)
+{
+	struct datafile *file = ds->idle.newer;
+
+	if (ds->count <= ds->max_fds || file == &ds->idle)
+		return NULL;
+	idle_del(file);
+	unhash(ds, file);
+	return file;
+}
+
+static void free_file(struct datafile *file)
+{
+	if (!file)
+		return;
+	close(file->fd);
+	free(file);
+}
+
+/* ---- open files --------------------------------------------------------------- */
+
+struct datafile *datafile_find(struct datastore *ds, uint64_t ino)
+{
+	struct datafile *file;
+
+	pthread_mutex_lock(&ds->lock);
+	file = find_get(ds, ino);
+	pthread_mutex_unlock(&ds->lock);
+	return file;
+}
+
+void datafile_put(struct datastore *ds, struct datafile *file)
+{
+	struct datafile *surplus = NULL;
+
+	pthread_mutex_lock(&ds->lock);
+	file->refs--;
+	if (file->gone && !file->refs) {
+		surplus = file;
+	} else if (idle(file)) {
+		idle_add(ds, file);
+		surplus = take_surplus(ds);
+	}
+	pthread_mutex_unlock(&ds->lock);
+	free_file(surplus);
+}
+
+void datafile_changed(struct datastore *ds, struct datafile *file, bool reshaped)
+{
+	pthread_mutex_lock(&ds->lock);
+	file->changed++;
+	if (reshaped)
+		file->reshaped = file->changed;
+	pthread_mutex_unlock(&ds->lock);
+}
+
+static void dir_changing(struct datastore *ds, unsigned int dir)
+{
+	pthread_mutex_lock(&ds->lock);
+	ds->dirs[dir].changing++;
+	pthread_mutex_unlock(&ds->lock);
+}
+
+static void dir_changed(struct datastore *ds, unsigned int dir)
+{
+	pthread_mutex_lock(&ds->lock);
+	ds->dirs[dir].changing--;
+	ds->dirs[dir].changed++;
+	pthread_mutex_unlock(&ds->lock);
+}
+
+static int make_dir(struct datastore *ds, unsigned int dir, unsigned int parent)
+{
+	char path[PATH_LEN];
+	int err;
+
+	dir_path(dir, path);
+	dir_changing(ds, parent);
+	err = mkdirat(ds->dirfd, path, 0700) && errno != EEXIST ? -errno : 0;
+	dir_changed(ds, parent);
+	return err;
+}
+
+static int open_file(struct datastore *ds, uint64_t ino, bool create)
+{
+	unsigned int leaf = leaf_of(ino);
+	char path[PATH_LEN];
+	int fd, err;
+
+	file_path(ino, path);
+	fd = openat(ds->dirfd, path, O_RDWR | O_CLOEXEC | O_NOFOLLOW);
+	if (fd >= 0 || errno != ENOENT || !create)
+		return fd < 0 ? -errno : fd;
+	dir_changing(ds, leaf);
+	fd = openat(ds->dirfd, path, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
+	if (fd < 0 && errno == ENOENT) {
+		err = make_dir(ds, top_of(leaf), ROOT_DIR);
+		if (!err)
+			err = make_dir(ds, leaf, top_of(leaf));
+		if (err)
+			goto out;
+		fd = openat(ds->dirfd, path, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
+	}
+	err = fd < 0 ? -errno : fd;
+out:
+	dir_changed(ds, leaf);
+	return err;
+}
+
+int datafile_get(struct datastore *ds, uint64_t ino, bool create, struct datafile **filep)
+{
+	struct datafile *file, *other, *surplus = NULL;
+	struct stat st;
+
+	file = datafile_find(ds, ino);
+	if (file)
+		goto out;
+	file = calloc(1, sizeof(*file));
+	if (!file)
+		return -ENOMEM;
+	file->ino = ino;
+	file->refs = 1;
+	file->fd = open_file(ds, ino, create);
+	if (file->fd < 0) {
+		int err = file->fd;
+
+		free(file);
+		return err;
+	}
+	pthread_mutex_lock(&ds->lock);
+	other = find_get(ds, ino);
+	if (other) {
+		surplus = file;
+		file = other;
+	} else if (fstat(file->fd, &st) || !st.st_nlink) {
+		/* unlinked since: remove_file() has looked into the table already */
+		file->gone = true;
+	} else {
+		if (ds->count >= ds->table_size)
+			grow_table(ds);
+		*slot(ds, ino) = file;
+		ds->count++;
+	}
+	if (!surplus)
+		surplus = take_surplus(ds);
+	pthread_mutex_unlock(&ds->lock);
+	free_file(surplus);
+out:
+	*filep = file;
+	return 0;
+}
+
+/* ---- flushing ------------------------------------------------------------------ */
+
+void datafile_flush_begin(struct datastore *ds, uint64_t ino, struct dataflush *flush)
+{
+	struct datafile *file;
+
+	memset(flush, 0, sizeof(*flush));
+	pthread_mutex_lock(&ds->lock);
+	file = *slot(ds, ino);
+	if (file && unflushed(file)) {
+		file->refs++;	/* not idle: it has changes */
+		flush->file = file;
+		flush->upto = file->changed;
+		flush->full = file->reshaped > file->flushed;
+	}
+	pthread_mutex_unlock(&ds->lock);
+}
+
+int datafile_flush_end(struct datastore *ds, struct dataflush *flush, int result)
+{
+	struct datafile *file = flush->file;
+	char path[PATH_LEN];
+
+	if (result) {
+		file_path(file->ino, path);
+		/* rule 4 of store.h */
+		store_fail(ds->store, result, "flush of data/%s: %s", path, strerror(-result));
+	} else {
+		pthread_mutex_lock(&ds->lock);
+		if (file->flushed < flush->upto)
+			file->flushed = flush->upto;
+		pthread_mutex_unlock(&ds->lock);
+	}
+	datafile_put(ds, file);
+	return result;
+}
+
+static bool dir_unsynced(const struct datadir *dir)
+{
+	return dir->changing || dir->changed != dir->synced;
+}
+
+bool datafile_dirs_unsynced(struct datastore *ds, uint64_t ino)
+{
+	unsigned int leaf = leaf_of(ino);
+	bool any;
+
+	pthread_mutex_lock(&ds->lock);
+	any = dir_unsynced(&ds->dirs[leaf]) || dir_unsynced(&ds->dirs[top_of(leaf)]) ||
+	      dir_unsynced(&ds->dirs[ROOT_DIR]);
+	pthread_mutex_unlock(&ds->lock);
+	return any;
+}
+
+static int sync_dir(struct datastore *ds, unsigned int dir)
+{
+	char path[PATH_LEN];
+	uint32_t upto;
+	int fd, err;
+	bool any;
+
+	pthread_mutex_lock(&ds->lock);
+	any = dir_unsynced(&ds->dirs[dir]);
+	upto = ds->dirs[dir].changed;
+	pthread_mutex_unlock(&ds->lock);
+	if (!any)
+		return 0;
+	dir_path(dir, path);
+	fd = openat(ds->dirfd, path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	if (fd < 0)
+		/* it is not there: nothing of it to lose; no descriptors: no harm yet */
+		return errno == ENOENT ? 0 : -errno;
+	err = fsync(fd) ? -errno : 0;
+	close(fd);
+	if (err)
+		return store_fail(ds->store, err, "flush of data/%s: %s", path, strerror(-err));
+	pthread_mutex_lock(&ds->lock);
+	if ((int32_t)(upto - ds->dirs[dir].synced) > 0)
+		ds->dirs[dir].synced = upto;
+	pthread_mutex_unlock(&ds->lock);
+	return 0;
+}
+
+int datafile_sync_dirs(struct datastore *ds, uint64_t ino)
+{
+	unsigned int leaf = leaf_of(ino);
+	int err;
+
+	err = sync_dir(ds, leaf);
+	if (!err)
+		err = sync_dir(ds, top_of(leaf));
+	if (!err)
+		err = sync_dir(ds, ROOT_DIR);
+	return err;
+}
+
+/* ---- operations that block ------------------------------------------------------ */
+
+uint64_t datafile_bytes(const struct iovec *iov, int iovcnt)
+{
+	uint64_t bytes = 0;
+
+	for (int i = 0; i < iovcnt; i++)
+		bytes += iov[i].iov_len;
+	return bytes;
+}
+
+struct iovec *datafile_rest(const struct iovec *iov, int iovcnt, uint64_t skip, int *n)
+{
+	struct iovec *rest;
+
+	while (iovcnt && skip >= iov->iov_len) {
+		skip -= iov->iov_len;
+		iov++;
+		iovcnt--;
+	}
+	rest = calloc(iovcnt ? iovcnt : 1, sizeof(*rest));
+	if (!rest)
+		return NULL;
+	memcpy(rest, iov, iovcnt * sizeof(*rest));
+	if (iovcnt) {
+		rest->iov_base = (char *)rest->iov_base + skip;
+		rest->iov_len -= skip;
+	}
+	*n = iovcnt;
+	return rest;
+}
+
+int datafile_check(struct datastore *ds, const struct store_op *op)
+{
+	bool rw = op->kind == STORE_READ || op->kind == STORE_WRITE;
+	bool ranged = rw || op->kind == STORE_PUNCH || op->kind == STORE_ALLOCATE;
+	uint64_t len = op->len;
+
+	if (op->kind < STORE_READ || op->kind > STORE_SEEK_HOLE || op->ino >= STORE_INO_MAX)
+		return -EINVAL;
+	if (rw && (op->iovcnt < 0 || op->iovcnt > STORE_IOV_MAX))
+		return -EINVAL;
+	if (rw)
+		len = datafile_bytes(op->iov, op->iovcnt);
+	if (op->off > INT64_MAX || (ranged && len > INT64_MAX - op->off))
+		return -EINVAL;
+	if ((op->kind == STORE_WRITE || op->kind == STORE_ALLOCATE) &&
+	    op->off + len > ds->max_file_size)
+		return -EFBIG;
+	if (op->kind != STORE_READ && op->kind != STORE_SEEK_DATA &&
+	    op->kind != STORE_SEEK_HOLE && store_failed(ds->store))
+		return -EROFS;
+	return 0;
+}
+
+static int64_t run_rw(struct store_op *op, int fd)
+{
+	uint64_t want = datafile_bytes(op->iov, op->iovcnt), moved = 0;
+	int64_t err = 0;
+
+	while (moved < want) {
+		const struct iovec *iov = op->iov;
+		struct iovec *rest = NULL;
+		int n = op->iovcnt;
+		ssize_t got;
+
+		if (moved)
+			iov = rest = datafile_rest(op->iov, op->iovcnt, moved, &n);
+		if (!iov)
+			return -ENOMEM;
+		if (op->kind == STORE_READ)
+			got = preadv(fd, iov, n, op->off + moved);
+		else
+			got = pwritev(fd, iov, n, op->off + moved);
+		err = got < 0 ? -errno : 0;
+		free(rest);
+		if (err == -EINTR)
+			continue;
+		if (err)
+			return err;
+		if (!got)
+			return op->kind == STORE_READ ? (int64_t)moved : -EIO;
+		moved += got;
+	}
+	return moved;
+}
+
+static int cut(int fd, uint64_t off)
+{
+	struct stat st;
+
+	if (fstat(fd, &st))
+		return -errno;
+	if ((uint64_t)st.st_size <= off)
+		return 0;
+	return ftruncate(fd, off) ? -errno : 0;
+}
+
+static int fallocate_all(int fd, int mode, uint64_t off, uint64_t len)
+{
+	int err;
+
+	if (!len)
+		return 0;
+	do {
+		err = fallocate(fd, mode | FALLOC_FL_KEEP_SIZE, off, len) ? -errno : 0;
+	} while (err == -EINTR);
+	return err;
+}
+
+static int64_t seek(int fd, uint64_t off, int whence)
+{
+	off_t at = lseek(fd, off, whence);
+
+	if (at >= 0)
+		return at;
+	return errno == ENXIO && whence == SEEK_HOLE ? (int64_t)off : -errno;
+}
+
+static int remove_file(struct datastore *ds, uint64_t ino)
+{
+	unsigned int leaf = leaf_of(ino);
+	struct datafile *file, *dead = NULL;
+	char path[PATH_LEN];
+	int err;
+
+	file_path(ino, path);
+	dir_changing(ds, leaf);
+	err = unlinkat(ds->dirfd, path, 0) && errno != ENOENT ? -errno : 0;
+	dir_changed(ds, leaf);
+	if (err)
+		return err;
+
+	/* after the unlink; see datafile_get() */
+	pthread_mutex_lock(&ds->lock);
+	file = *slot(ds, ino);
+	if (file) {
+		if (idle(file))
+			idle_del(file);
+		unhash(ds, file);
+		if (!file->refs)
+			dead = file;
+	}
+	pthread_mutex_unlock(&ds->lock);
+	free_file(dead);
+	return 0;
+}
+
+static int run_flush(struct datastore *ds, uint64_t ino)
+{
+	struct dataflush flush;
+	int err = 0;
+
+	datafile_flush_begin(ds, ino, &flush);
+	if (flush.file) {
+		err = flush.full ? fsync(flush.file->fd) : fdatasync(flush.file->fd);
+		err = datafile_flush_end(ds, &flush, err ? -errno : 0);
+	}
+	return err ? err : datafile_sync_dirs(ds, ino);
+}
+
+/* What an inode without data answers. */
+static int64_t answer_absent(const struct store_op *op)
+{
+	switch (op->kind) {
+	case STORE_SEEK_DATA:
+		return -ENXIO;
+	case STORE_SEEK_HOLE:
+		return op->off;
+	default:
+		return 0;
+	}
+}
+
+int64_t store_run(struct store *store, struct store_op *op)
+{
+	struct datastore *ds = store->data;
+	struct datafile *file;
+	int64_t result = datafile_check(ds, op);
+
+	if (result)
+		return result;
+	if (op->kind == STORE_FLUSH)
+		return run_flush(ds, op->ino);
+	if (op->kind == STORE_REMOVE)
+		return remove_file(ds, op->ino);
+	result = datafile_get(ds, op->ino, op->kind == STORE_WRITE || op->kind == STORE_ALLOCATE,
+			      &file);
+	if (result == -ENOENT)
+		return answer_absent(op);
+	if (result)
+		return result;
+	switch (op->kind) {
+	case STORE_READ:
+	case STORE_WRITE:
+		result = run_rw(op, file->fd);
+		break;
+	case STORE_TRUNCATE:
+		result = cut(file->fd, op->off);
+		break;
+	case STORE_PUNCH:
+		result = fallocate_all(file->fd, FALLOC_FL_PUNCH_HOLE, op->off, op->len);
+		break;
+	case STORE_ALLOCATE:
+		result = fallocate_all(file->fd, 0, op->off, op->len);
+		break;
+	case STORE_SEEK_DATA:
+		result = seek(file->fd, op->off, SEEK_DATA);
+		break;
+	case STORE_SEEK_HOLE:
+		result = seek(file->fd, op->off, SEEK_HOLE);
+		break;
+	default:
+		result = -EINVAL;
+	}
+	if (op->kind >= STORE_WRITE && op->kind <= STORE_ALLOCATE)
+		datafile_changed(ds, file, op->kind != STORE_WRITE);
+	datafile_put(ds, file);
+	return result;
+}
+
+/* ---- the tree as a whole ---------------------------------------------------------- */
+
+/* Calls @fn for each name in the directory @path that is all hexadecimal. */
+static int each_name(struct datastore *ds, const char *path,
+		     int (*fn)(void *arg, const char *path, uint64_t number), void *arg)
+{
+	int fd = openat(ds->dirfd, path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	DIR *dir = fd < 0 ? NULL : fdopendir(fd);
+	struct dirent *de;
+	int err = 0;
+
+	if (!dir) {
+		err = -errno;
+		if (fd >= 0)
+			close(fd);
+		return err;
+	}
+	while (!err && (de = readdir(dir))) {
+		char sub[2 * PATH_LEN], *end;
+		uint64_t number = strtoull(de->d_name, &end, 16);
+
+		if (*end || end == de->d_name || strlen(de->d_name) >= PATH_LEN)
+			continue;
+		snprintf(sub, sizeof(sub), "%s/%s", path, de->d_name);
+		err = fn(arg, sub, number);
+	}
+	closedir(dir);
+	return err;
+}
+
+struct walk {
+	struct datastore *ds;
+	int (*fn)(void *arg, uint64_t ino, uint64_t bytes);
+	void *arg;
+};
+
+static int walk_file(void *arg, const char *path, uint64_t ino)
+{
+	struct walk *walk = arg;
+	struct stat st;
+
+	if (fstatat(walk->ds->dirfd, path, &st, AT_SYMLINK_NOFOLLOW))
+		return errno == ENOENT ? 0 : -errno;
+	return walk->fn(walk->arg, ino, (uint64_t)st.st_blocks * 512);
+}
+
+static int walk_leaf(void *arg, const char *path, uint64_t number)
+{
+	struct walk *walk = arg;
+
+	(void)number;
+	return each_name(walk->ds, path, walk_file, walk);
+}
+
+static int walk_top(void *arg, const char *path, uint64_t number)
+{
+	struct walk *walk = arg;
+
+	(void)number;
+	return each_name(walk->ds, path, walk_leaf, walk);
+}
+
+int store_data_each(struct store *store, int (*fn)(void *arg, uint64_t ino, uint64_t bytes),
+		    void *arg)
+{
+	struct walk walk = { store->data, fn, arg };
+
+	return each_name(store->data, ".", walk_top, &walk);
+}
+
+int datastore_statfs(struct datastore *ds, struct store_statfs *st)
+{
+	struct statvfs v;
+
+	if (fstatvfs(ds->dirfd, &v))
+		return -errno;
+	st->total = (uint64_t)v.f_blocks * v.f_frsize;
+	st->free = (uint64_t)v.f_bfree * v.f_frsize;
+	st->avail = (uint64_t)v.f_bavail * v.f_frsize;
+	st->max_file_size = ds->max_file_size;
+	return 0;
+}
+
+/* What the filesystem below can do: the highest end of a file; holes. */
+static int probe(struct datastore *ds, char **errmsg)
+{
+	uint64_t lo = 0, hi = INT64_MAX;
+	int fd, err;
+
+	fd = openat(ds->dirfd, PROBE, O_RDWR | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
+	if (fd < 0)
+		return store_say(errmsg, -errno, "cannot make a file in %s/data: %m",
+				 ds->store->path);
+	unlinkat(ds->dirfd, PROBE, 0);
+	/* lo works, what is above hi does not */
+	while (lo < hi) {
+		uint64_t mid = hi - (hi - lo) / 2;
+
+		if (!ftruncate(fd, mid))
+			lo = mid;
+		else if (errno == EFBIG || errno == EINVAL)
+			hi = mid - 1;
+		else
+			break;
+	}
+	err = lo < hi ? -errno : 0;
+	ds->max_file_size = lo;
+	if (!err && ftruncate(fd, 1))
+		err = -errno;
+	if (!err)
+		err = fallocate_all(fd, FALLOC_FL_PUNCH_HOLE, 0, 1);
+	close(fd);
+	if (err == -EOPNOTSUPP)
+		return store_say(errmsg, err, "the filesystem of %s/data cannot punch holes in files",
+				 ds->store->path);
+	if (err)
+		store_say(errmsg, err, "cannot use the filesystem of %s/data: %s",
+			  ds->store->path, strerror(-err));
+	return err;
+}
+
+int datastore_open(struct store *store, unsigned int max_fds, bool after_crash,
+		   struct datastore **dsp, char **errmsg)
+{
+	struct datastore *ds = calloc(1, sizeof(*ds));
+	int err = -ENOMEM;
+
+	if (!ds)
+		return store_say(errmsg, err, "out of memory");
+	pthread_mutex_init(&ds->lock, NULL);
+	ds->store = store;
+	ds->max_fds = max_fds ? max_fds : MAX_FDS_DEFAULT;
+	ds->idle.older = ds->idle.newer = &ds->idle;
+	ds->table_size = TABLE_START;
+	ds->table = calloc(ds->table_size, sizeof(*ds->table));
+	ds->dirs = calloc(DATA_DIRS, sizeof(*ds->dirs));
+	ds->dirfd = openat(store->dirfd, "data", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	if (ds->dirfd < 0) {
+		err = store_say(errmsg, errno == ENOENT ? -EUCLEAN : -errno,
+				"cannot open %s/data: %m", store->path);
+		goto out_free;
+	}
+	if (!ds->table || !ds->dirs) {
+		store_say(errmsg, err, "out of memory");
+		goto out_free;
+	}
+	err = probe(ds, errmsg);
+	if (err)
+		goto out_free;
+	if (after_crash && syncfs(ds->dirfd)) {
+		err = store_say(errmsg, -errno, "cannot sync %s/data: %m", store->path);
+		goto out_free;
+	}
+	err = dataring_open(ds, errmsg);
+	if (err)
+		goto out_free;
+	*dsp = ds;
+	return 0;
+out_free:
+	if (ds->dirfd >= 0)
+		close(ds->dirfd);
+	pthread_mutex_destroy(&ds->lock);
+	free(ds->dirs);
+	free(ds->table);
+	free(ds);
+	return err;
+}
+
+bool datastore_close(struct datastore *ds)
+{
+	struct datafile *file, *next;
+	bool durable = true;
+
+	dataring_close(ds);
+	for (unsigned int i = 0; i < DATA_DIRS; i++)
+		durable = durable && !dir_unsynced(&ds->dirs[i]);
+	for (unsigned int i = 0; i < ds->table_size; i++) {
+		for (file = ds->table[i]; file; file = next) {
+			next = file->hash_next;
+			durable = durable && !unflushed(file);
+			free_file(file);
+		}
+	}
+	if (!durable && !store_failed(ds->store))
+		durable = !syncfs(ds->dirfd);
+	close(ds->dirfd);
+	pthread_mutex_destroy(&ds->lock);
+	free(ds->dirs);
+	free(ds->table);
+	free(ds);
+	return durable;
+}
