@@ -58,9 +58,9 @@ int parse_source(const char *text, struct source *out, char err[static ERR_TEXT]
 
 /*
  * Reads the one line of a file that only its owner can read, without the
- * newline. size: of out, NUL included. Returns 0, or a negative errno and err:
+ * white space at its end. size: of out, NUL included. Returns 0, or a negative errno and err:
  * -EPERM (others may read it), -EINVAL (not one line, too long, no regular
- * file), or why it cannot be read. What it read is in no other memory.
+ * file), or why it cannot be read. Only out holds what it read.
  */
 int read_secret_file(const char *path, char *out, size_t size, char err[static ERR_TEXT]);
 
