@@ -15,8 +15,9 @@
  *  3. Every inode carries the number of the commit that last changed it, its
  *     change number; readers see commits only, so two states that a reader can
  *     tell apart have two numbers.
- *  4. A damaged value gives -EBADMSG here, a damaged table -EUCLEAN from the
- *     store; neither is ever guessed around. -ENOMEM and -EIO as usual.
+ *  4. Damage gives -EBADMSG, whether the store found it (store_failure() says
+ *     where) or a value contradicts another; it is never guessed around.
+ *     -ENOMEM and -EIO as usual.
  *
  * Directories have size and bytes 4096 for whoever asks. Times and owners are
  * what the records said; the server makes up none of them.
@@ -166,7 +167,8 @@ int fs_writer(struct fs_view *view, u64 ino, u64 *deleg);
 /*
  * fs_check() - verify the whole tree of @view against itself.
  * @line: called with one line for each thing that is wrong.
- * Reads everything once, in order; its memory does not grow with the disk.
+ * Reads everything, in order; its memory grows with the delegations alone.
+ * Runs beside everything else. Not for fs_txn_view().
  * Return: the number of lines, or a negative errno that ended it.
  */
 int fs_check(struct fs_view *view, void (*line)(void *arg, const char *text), void *arg);

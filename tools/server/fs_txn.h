@@ -196,13 +196,11 @@ int fs_intent_done(struct fs_txn *txn, u64 ino, u64 nr);
 
 /*
  * fs_bulk_begin() - must be committed before the first WRITE to @ino under
- * delegation @deleg is answered: makes it a bulk file (with a FILL intent if it
- * has small contents), and when another delegation wrote it before, makes an
- * intent that cuts what that one left beyond the size. Needed exactly when the
- * inode is not ARCHIL_AF_BULK or fs_writer() is not @deleg.
- *
- * A data file of an inode that is not ARCHIL_AF_BULK holds nothing of value:
- * whoever wrote it was not answered. Remove it before writing to it anew.
+ * delegation @deleg is run: makes it a bulk file (with a FILL intent if it has
+ * small contents), and when another delegation wrote it before, makes an intent
+ * that cuts what that one left beyond the size. Needed exactly when the inode is
+ * not ARCHIL_AF_BULK or fs_writer() is not @deleg. So no data file is ever there
+ * without a bulk inode, or an intent to remove it.
  * Return: 0, -ESTALE, -EINVAL (not a regular file), -EUCLEAN (@ino is outside
  * the delegation whose root is @root).
  */

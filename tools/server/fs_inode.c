@@ -1,0 +1,356 @@
+// SPDX-License-Identifier: GPL-2.0
+/* Inodes and entries, in views and in the committer's cache; where they lie. */
+#include <assert.h>
+#include <stdlib.h>
+
+#include "fs_priv.h"
+
+/* No path is longer; one that seems to be goes round in a circle. */
+#define DEPTH_MAX	(1u << 20)
+
+/* ---- the cache ---- */
+
+static struct fs_node **bucket_of(struct fs_txn *txn, u64 ino)
+{
+	return &txn->bucket[(ino * 0x9e3779b97f4a7c15ull) >> 32 & (FS_BUCKETS - 1)];
+}
+
+static struct fs_node *node_find(struct fs_txn *txn, u64 ino)
+{
+	struct fs_node *node;
+
+	for (node = *bucket_of(txn, ino); node; node = node->next)
+		if (node->in.ino == ino)
+			return node;
+	return NULL;
+}
+
+static struct fs_node *node_add(struct fs_txn *txn, const struct fs_inode *in)
+{
+	struct fs_node **bucket = bucket_of(txn, in->ino);
+	struct fs_node *node = calloc(1, sizeof(*node));
+
+	if (!node)
+		return NULL;
+	node->in = *in;
+	node->next = *bucket;
+	*bucket = node;
+	txn->nodes++;
+	return node;
+}
+
+static void node_free(struct fs_txn *txn, struct fs_node *node)
+{
+	struct fs_node **p = bucket_of(txn, node->in.ino);
+
+	while (*p != node)
+		p = &(*p)->next;
+	*p = node->next;
+	txn->nodes--;
+	free(node);
+}
+
+/* From the store, or from the batch. */
+static int inode_load(struct fs_view *view, u64 ino, struct fs_inode *in)
+{
+	struct store_value val;
+	struct fs_key key;
+	int err;
+
+	fs_key1(&key, FS_INODE, ino);
+	err = fs_get(view, &key, &val);
+	if (err)
+		return err == -ENOENT ? -ESTALE : err;
+	err = fs_inode_decode(ino, val.data, val.len, in);
+	store_value_put(&val);
+	return err;
+}
+
+int fs_node_get(struct fs_txn *txn, u64 ino, struct fs_node **nodep)
+{
+	struct fs_node *node = node_find(txn, ino);
+	struct fs_inode in;
+	int err;
+
+	if (!node) {
+		err = inode_load(&txn->view, ino, &in);
+		if (err)
+			return err;
+		node = node_add(txn, &in);
+		if (!node)
+			return -ENOMEM;
+	}
+	if (node->gone)
+		return -ESTALE;
+	*nodep = node;
+	return 0;
+}
+
+int fs_node_new(struct fs_txn *txn, u64 ino, struct fs_node **nodep)
+{
+	struct fs_inode in = { .ino = ino };
+	struct fs_node *node;
+	struct fs_key key;
+	int r;
+
+	if (ino <= ARCHIL_INO_ROOT || ino >= txn->counters.next_ino || node_find(txn, ino))
+		return -EUCLEAN;
+	fs_key1(&key, FS_INODE, ino);
+	r = fs_has(&txn->view, &key);
+	if (r)
+		return r < 0 ? r : -EUCLEAN;
+	node = node_add(txn, &in);
+	if (!node)
+		return -ENOMEM;
+	fs_node_change(txn, node);
+	txn->counters.inodes++;
+	*nodep = node;
+	return 0;
+}
+
+void fs_node_dirty(struct fs_txn *txn, struct fs_node *node)
+{
+	assert(txn->in_batch);
+	if (node->dirty)
+		return;
+	node->dirty = true;
+	SLIST_INSERT_HEAD(&txn->dirty, node, dirty_link);
+}
+
+void fs_node_change(struct fs_txn *txn, struct fs_node *node)
+{
+	node->in.change = txn->nr;
+	fs_node_dirty(txn, node);
+}
+
+void fs_node_gone(struct fs_txn *txn, struct fs_node *node)
+{
+	node->gone = true;
+	fs_node_dirty(txn, node);
+	txn->counters.inodes--;
+}
+
+int fs_nodes_flush(struct fs_txn *txn)
+{
+	struct fs_inode_val val;
+	struct fs_node *node;
+	struct fs_key key;
+	int err;
+
+	while ((node = SLIST_FIRST(&txn->dirty))) {
+		fs_key1(&key, FS_INODE, node->in.ino);
+		if (node->gone) {
+			err = fs_del(txn, &key);
+		} else {
+			fs_inode_encode(&node->in, &val);
+			err = fs_put(txn, &key, &val, sizeof(val));
+		}
+		if (err)
+			return err;
+		SLIST_REMOVE_HEAD(&txn->dirty, dirty_link);
+		node->dirty = false;
+		if (node->gone)
+			node_free(txn, node);
+	}
+	return 0;
+}
+
+void fs_nodes_forget(struct fs_txn *txn)
+{
+	struct fs_node *node;
+
+	while ((node = SLIST_FIRST(&txn->dirty))) {
+		SLIST_REMOVE_HEAD(&txn->dirty, dirty_link);
+		node_free(txn, node);
+	}
+	txn->moves++;	/* what clean directories remember may rest on what is undone */
+}
+
+void fs_nodes_drop(struct fs_txn *txn)
+{
+	struct fs_node *node;
+	size_t i;
+
+	for (i = 0; i < FS_BUCKETS; i++) {
+		while ((node = txn->bucket[i])) {
+			txn->bucket[i] = node->next;
+			free(node);
+		}
+	}
+	txn->nodes = 0;
+	SLIST_INIT(&txn->dirty);
+	txn->moves++;
+}
+
+int fs_inode_read(struct fs_view *view, u64 ino, struct fs_inode *in)
+{
+	struct fs_node *node;
+	int err;
+
+	if (!view->txn)
+		return inode_load(view, ino, in);
+	err = fs_node_get(view->txn, ino, &node);
+	if (!err)
+		*in = node->in;
+	return err;
+}
+
+int fs_entry_find(struct fs_view *view, u64 dir, const char *name, size_t len,
+		  struct fs_entry *entry)
+{
+	struct store_value val;
+	struct fs_key key;
+	int err;
+
+	if (!len || len > ARCHIL_NAME_LEN)
+		return -ENOENT;
+	fs_key_name(&key, FS_NAME, dir, name, len);
+	err = fs_get(view, &key, &val);
+	if (err)
+		return err;
+	err = fs_name_decode(dir, val.data, val.len, entry);
+	store_value_put(&val);
+	return err;
+}
+
+/* ---- where an inode lies ---- */
+
+static int chain_add(struct fs_chain *chain, u64 ino)
+{
+	size_t cap = chain->cap ? chain->cap * 2 : 16;
+	u64 *p;
+
+	if (chain->n == DEPTH_MAX)
+		return -EBADMSG;
+	if (chain->n == chain->cap) {
+		p = realloc(chain->ino, cap * sizeof(*p));
+		if (!p)
+			return -ENOMEM;
+		chain->ino = p;
+		chain->cap = cap;
+	}
+	chain->ino[chain->n++] = ino;
+	return 0;
+}
+
+int fs_chain(struct fs_view *view, u64 ino, struct fs_chain *chain)
+{
+	struct fs_inode in;
+	size_t i;
+	u64 swap;
+	int err;
+
+	chain->n = 0;
+	for (;;) {
+		err = fs_inode_read(view, ino, &in);
+		if (err)	/* only the first may be missing */
+			return err == -ESTALE && chain->n ? -EBADMSG : err;
+		err = chain_add(chain, ino);
+		if (err)
+			return err;
+		if (ino == ARCHIL_INO_ROOT || in.flags & ARCHIL_AF_ORPHAN)
+			break;
+		ino = in.parent;
+	}
+	for (i = 0; i < chain->n / 2; i++) {
+		swap = chain->ino[i];
+		chain->ino[i] = chain->ino[chain->n - 1 - i];
+		chain->ino[chain->n - 1 - i] = swap;
+	}
+	return 0;
+}
+
+void fs_chain_free(struct fs_chain *chain)
+{
+	free(chain->ino);
+	memset(chain, 0, sizeof(*chain));
+}
+
+static int verdict(const struct fs_inode *in, u64 deleg, u64 root, bool *done)
+{
+	*done = true;
+	if (in->flags & ARCHIL_AF_ORPHAN)
+		return in->orphan_of == deleg ? 0 : -EUCLEAN;
+	if (in->ino == root)
+		return 0;
+	if (in->ino == ARCHIL_INO_ROOT)
+		return -EUCLEAN;
+	*done = false;
+	return 0;
+}
+
+/*
+ * Costs the depth once; then every directory on the way remembers that it lies
+ * inside, for as long as no directory moves.
+ */
+int fs_node_inside(struct fs_txn *txn, struct fs_node *node, u64 deleg, u64 root)
+{
+	struct fs_node *at = node;
+	unsigned int depth;
+	bool done;
+	int err;
+
+	for (depth = 0; ; depth++) {
+		if (depth == DEPTH_MAX)
+			return -EBADMSG;
+		if (at->inside == deleg && at->inside_moves == txn->moves)
+			break;
+		err = verdict(&at->in, deleg, root, &done);
+		if (err)
+			return err;
+		if (done)
+			break;
+		err = fs_node_get(txn, at->in.parent, &at);
+		if (err)
+			return err == -ESTALE ? -EBADMSG : err;
+	}
+	while (node != at) {
+		if (S_ISDIR(node->in.mode)) {
+			node->inside = deleg;
+			node->inside_moves = txn->moves;
+		}
+		err = fs_node_get(txn, node->in.parent, &node);
+		if (err)
+			return err;
+	}
+	return 0;
+}
+
+int fs_inside(struct fs_view *view, u64 ino, u64 deleg, u64 root)
+{
+	unsigned int depth;
+	struct fs_inode in;
+	bool done;
+	int err;
+
+	for (depth = 0; depth < DEPTH_MAX; depth++) {
+		err = fs_inode_read(view, ino, &in);
+		if (err)
+			return err == -ESTALE && depth ? -EBADMSG : err;
+		err = verdict(&in, deleg, root, &done);
+		if (err || done)
+			return err;
+		ino = in.parent;
+	}
+	return -EBADMSG;
+}
+
+int fs_orphan_of(struct fs_view *view, u64 ino, u64 *deleg)
+{
+	struct fs_inode in;
+	int err = fs_inode_read(view, ino, &in);
+
+	if (!err)
+		*deleg = in.orphan_of;
+	return err;
+}
+
+int fs_writer(struct fs_view *view, u64 ino, u64 *deleg)
+{
+	struct fs_inode in;
+	int err = fs_inode_read(view, ino, &in);
+
+	if (!err)
+		*deleg = in.writer;
+	return err;
+}

@@ -1,0 +1,184 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * Inodes without a link: kept open by a delegation (`o`), then released and
+ * readable for a while (`r`), then removed, a few keys at a time.
+ */
+#include "fs_priv.h"
+
+static int put_open(struct fs_txn *txn, struct fs_node *node, u64 deleg)
+{
+	struct fs_key key;
+
+	node->in.orphan_of = deleg;
+	fs_key2(&key, FS_ORPHAN, deleg, node->in.ino);
+	return fs_put(txn, &key, "", 0);
+}
+
+static int del_open(struct fs_txn *txn, struct fs_node *node)
+{
+	struct fs_key key;
+
+	fs_key2(&key, FS_ORPHAN, node->in.orphan_of, node->in.ino);
+	node->in.orphan_of = 0;
+	return fs_del(txn, &key);
+}
+
+static int put_released(struct fs_txn *txn, struct fs_node *node)
+{
+	struct fs_key key;
+
+	node->in.released = txn->now;
+	fs_key2(&key, FS_RELEASED, txn->now, node->in.ino);
+	return fs_put(txn, &key, "", 0);
+}
+
+int fs_orphan_make(struct fs_txn *txn, struct fs_node *node, u64 deleg)
+{
+	node->in.nlink = 0;
+	node->in.parent = 0;
+	node->in.cookie = 0;
+	node->in.flags |= ARCHIL_AF_ORPHAN;
+	node->inside = 0;
+	fs_node_dirty(txn, node);
+	return deleg ? put_open(txn, node, deleg) : put_released(txn, node);
+}
+
+int fs_orphan_release(struct fs_txn *txn, struct fs_node *node)
+{
+	int err = del_open(txn, node);
+
+	fs_node_dirty(txn, node);
+	return err ? err : put_released(txn, node);
+}
+
+int fs_orphan_move(struct fs_txn *txn, struct fs_node *node, u64 deleg)
+{
+	int err = del_open(txn, node);
+
+	fs_node_dirty(txn, node);
+	return err || !deleg ? err : put_open(txn, node, deleg);
+}
+
+/* ---- reaping ---- */
+
+/* Its xattrs, as far as @left reaches. */
+static int reap_xattrs(struct fs_txn *txn, struct fs_node *node, unsigned int *left)
+{
+	struct fs_key prefix, key;
+	struct fs_scan scan;
+	int r;
+
+	if (!node->in.xattr_bytes)
+		return 0;
+	fs_key1(&prefix, FS_XATTR, node->in.ino);
+	r = fs_scan_open(&txn->view, &prefix, &scan);
+	if (r)
+		return r;
+	for (r = fs_scan_first(&scan, NULL); r > 0 && *left; r = fs_scan_next(&scan)) {
+		if (scan.key_len > sizeof(key.b) || scan.key_len < prefix.len ||
+		    scan.key_len - prefix.len + 1 > node->in.xattr_bytes) {
+			r = -EBADMSG;
+			break;
+		}
+		memcpy(key.b, scan.key, scan.key_len);
+		key.len = scan.key_len;
+		node->in.xattr_bytes -= key.len - prefix.len + 1;
+		fs_node_dirty(txn, node);
+		(*left)--;
+		r = fs_del(txn, &key);
+		if (r)
+			break;
+	}
+	fs_scan_close(&scan);
+	return r < 0 ? r : 0;
+}
+
+static int reap_one(struct fs_txn *txn, u64 ino, unsigned int *left)
+{
+	struct fs_node *node;
+	struct fs_key key;
+	int err;
+
+	err = fs_node_get(txn, ino, &node);
+	if (err)
+		return err == -ESTALE ? -EBADMSG : err;
+	if (!(node->in.flags & ARCHIL_AF_ORPHAN) || node->in.orphan_of)
+		return -EBADMSG;
+	err = reap_xattrs(txn, node, left);
+	if (err)
+		return err;
+	if (!*left)
+		return 0;	/* goes on next time */
+	if (node->in.xattr_bytes)
+		return -EBADMSG;
+	(*left)--;
+	if (node->in.content_len) {
+		fs_key1(&key, FS_CONTENT, ino);
+		err = fs_del(txn, &key);
+		if (err)
+			return err;
+	}
+	if (node->in.flags & ARCHIL_AF_BULK) {
+		err = fs_intent_add(txn, ino, FS_INTENT_REMOVE, 0, 0, NULL);
+		if (err)
+			return err;
+	}
+	fs_key2(&key, FS_RELEASED, node->in.released, ino);
+	err = fs_del(txn, &key);
+	if (err)
+		return err;
+	fs_node_gone(txn, node);
+	return 0;
+}
+
+/*
+ * What was reaped leaves marks in the store until it tidies up. The floor keeps
+ * the walk from passing over them again and again: times only grow.
+ */
+int fs_reap(struct fs_txn *txn, u64 before, unsigned int max)
+{
+	struct fs *fs = txn->fs;
+	struct fs_key prefix, from;
+	unsigned int left = max;
+	struct fs_scan scan;
+	u64 time, ino;
+	int r;
+
+	if (before > txn->now)
+		before = txn->now;
+	fs_key0(&prefix, FS_RELEASED);
+	r = fs_scan_open(&txn->view, &prefix, &scan);
+	if (r)
+		return r;
+	fs_key1(&from, FS_RELEASED, __atomic_load_n(&fs->reap_floor, __ATOMIC_RELAXED));
+	for (r = fs_scan_first(&scan, &from); r > 0 && left; r = fs_scan_next(&scan)) {
+		time = fs_key_nr(scan.key, scan.key_len, 0);
+		ino = fs_key_nr(scan.key, scan.key_len, 1);
+		if (time > before)
+			break;
+		__atomic_store_n(&fs->reap_floor, time, __ATOMIC_RELAXED);
+		r = reap_one(txn, ino, &left);
+		if (r)
+			break;
+	}
+	fs_scan_close(&scan);
+	return r < 0 ? r : (int)(max - left);
+}
+
+int fs_reap_next(struct fs_view *view, u64 *released)
+{
+	struct fs_key prefix, from;
+	struct fs_scan scan;
+	int r;
+
+	fs_key0(&prefix, FS_RELEASED);
+	r = fs_scan_open(view, &prefix, &scan);
+	if (r)
+		return r;
+	fs_key1(&from, FS_RELEASED, __atomic_load_n(&view->fs->reap_floor, __ATOMIC_RELAXED));
+	r = fs_scan_first(&scan, &from);
+	if (r > 0)
+		*released = fs_key_nr(scan.key, scan.key_len, 0);
+	fs_scan_close(&scan);
+	return r > 0 ? 0 : r ? r : -ENOENT;
+}

@@ -1,0 +1,152 @@
+/* SPDX-License-Identifier: GPL-2.0 */
+/* What the files of the namespace share among themselves. */
+#ifndef ARCHIL_FS_PRIV_H
+#define ARCHIL_FS_PRIV_H
+
+#include <pthread.h>
+#include <sys/stat.h>
+
+#include "fs_keys.h"
+
+struct fs_view {
+	struct fs *fs;
+	struct fs_txn *txn;		/* the view of a transaction; else NULL */
+	struct store_snap *snap;	/* strong; NULL in a transaction's */
+	u64 commit;
+	unsigned int refs;		/* atomic; of a transaction's: unused */
+};
+
+/*
+ * An inode in the committer's cache, which is true to the open transaction:
+ * clean nodes are as the batch has them, dirty ones are written to it at the
+ * batch's end. There is no other writer, so they stay true over transactions.
+ */
+struct fs_node {
+	struct fs_inode in;
+	struct fs_node *next;		/* in its bucket */
+	SLIST_ENTRY(fs_node) dirty_link;
+	bool dirty, gone;
+	/* A directory that lay in this delegation when txn->moves was that. */
+	u64 inside, inside_moves;
+};
+
+SLIST_HEAD(fs_nodes, fs_node);
+
+#define FS_BUCKETS	8192		/* a power of two */
+#define FS_NODES_MAX	32768		/* kept between batches */
+
+struct fs_txn {
+	struct fs *fs;
+	struct fs_view view;
+	u64 now, nr;
+	bool open, in_batch;
+	struct fs_counters counters;
+	struct fs_counters batch_counters;	/* as the batch began */
+	struct fs_counters committed;
+
+	struct fs_node *bucket[FS_BUCKETS];
+	size_t nodes;
+	struct fs_nodes dirty;
+	u64 moves;			/* directories got another parent, or may have */
+
+	struct fs_intents intents;	/* of finished batches */
+	struct fs_intents batch_intents;
+	u64 *links;			/* fs_txn_links() */
+	size_t n_links, cap_links, batch_links;
+};
+
+struct fs {
+	struct store *store;
+	struct store_batch *batch;
+	u64 max_file_size;
+	u64 reap_floor;			/* nothing released before is left; atomic */
+	struct fs_txn txn;		/* the committer's */
+	pthread_mutex_t lock;
+	struct fs_view *current;	/* newest, or NULL: not made yet; protected by lock */
+};
+
+/* ---- keys (fs.c) ---- */
+
+/* As the store's, -EUCLEAN made -EBADMSG. */
+int fs_get(struct fs_view *view, const struct fs_key *key, struct store_value *val);
+int fs_put(struct fs_txn *txn, const struct fs_key *key, const void *val, size_t len);
+int fs_del(struct fs_txn *txn, const struct fs_key *key);
+/* Is it there? 1, 0 or an error. */
+int fs_has(struct fs_view *view, const struct fs_key *key);
+
+/* Walk all keys that begin with a prefix; in a transaction they may be changed meanwhile. */
+struct fs_scan {
+	struct store_iter *it;
+	struct fs_key prefix, end;
+	const u8 *key, *val;		/* where it stands */
+	size_t key_len, val_len;
+};
+
+int fs_scan_open(struct fs_view *view, const struct fs_key *prefix, struct fs_scan *scan);
+void fs_scan_close(struct fs_scan *scan);
+/* 1: it stands on a key; 0: the end; or an error. from: NULL: the prefix. */
+int fs_scan_first(struct fs_scan *scan, const struct fs_key *from);
+int fs_scan_next(struct fs_scan *scan);
+
+/* ---- inodes (fs_inode.c) ---- */
+
+/* -ESTALE: there is none. */
+int fs_inode_read(struct fs_view *view, u64 ino, struct fs_inode *in);
+int fs_node_get(struct fs_txn *txn, u64 ino, struct fs_node **nodep);
+/* -EUCLEAN: the number is in use or was never handed out. */
+int fs_node_new(struct fs_txn *txn, u64 ino, struct fs_node **nodep);
+/* It will be written; and: it gets a new change number too. */
+void fs_node_dirty(struct fs_txn *txn, struct fs_node *node);
+void fs_node_change(struct fs_txn *txn, struct fs_node *node);
+void fs_node_gone(struct fs_txn *txn, struct fs_node *node);
+int fs_nodes_flush(struct fs_txn *txn);
+void fs_nodes_forget(struct fs_txn *txn);	/* the dirty ones */
+void fs_nodes_drop(struct fs_txn *txn);		/* all */
+
+/* Find an entry by name: -ENOENT. */
+int fs_entry_find(struct fs_view *view, u64 dir, const char *name, size_t len,
+		  struct fs_entry *entry);
+/* 0, -EUCLEAN: it lies outside of the delegation. */
+int fs_node_inside(struct fs_txn *txn, struct fs_node *node, u64 deleg, u64 root);
+
+/* ---- orphans (fs_orphan.c) ---- */
+
+/* The last link is gone; deleg: keeps it open, 0: none. */
+int fs_orphan_make(struct fs_txn *txn, struct fs_node *node, u64 deleg);
+int fs_orphan_release(struct fs_txn *txn, struct fs_node *node);
+/* Another delegation keeps it; 0: nobody does, it is about to get a name. */
+int fs_orphan_move(struct fs_txn *txn, struct fs_node *node, u64 deleg);
+
+/* ---- data files (fs_data.c) ---- */
+
+int fs_intent_add(struct fs_txn *txn, u64 ino, enum fs_intent_kind kind, u64 off, u64 len,
+		  const void *data);
+/* Small contents move to a data file. */
+int fs_node_bulk(struct fs_txn *txn, struct fs_node *node, u64 deleg);
+/* The size becomes what it is told: contents, data file and bytes follow. */
+int fs_node_resize(struct fs_txn *txn, struct fs_node *node, u64 size, u64 deleg);
+int fs_node_grow(struct fs_txn *txn, struct fs_node *node, u64 size, u64 deleg);
+int fs_node_content(struct fs_txn *txn, struct fs_node *node, u32 off, const void *data, u32 len);
+int fs_node_punch(struct fs_txn *txn, struct fs_node *node, u64 off, u64 len);
+int fs_node_alloc(struct fs_txn *txn, struct fs_node *node, u64 off, u64 len, bool keep_size,
+		  u64 deleg);
+
+/* ---- names (fs_names.c) and the rest (fs_apply.c) ---- */
+
+/* One record being applied. */
+struct fs_op {
+	struct fs_txn *txn;
+	const struct fs_who *who;
+	const struct archil_record *rec;
+	struct fs_result *res;
+	int refused;		/* by who->may so far: -EBUSY, -EROFS, 0 */
+};
+
+/* Ask whether the place may change; op->refused has the answer when all are asked. */
+int fs_op_touch(struct fs_op *op, enum fs_touch what, struct fs_node *node);
+int fs_op_create(struct fs_op *op);
+int fs_op_link(struct fs_op *op);
+int fs_op_unlink(struct fs_op *op);
+int fs_op_rename(struct fs_op *op);
+
+#endif

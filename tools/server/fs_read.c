@@ -1,0 +1,385 @@
+// SPDX-License-Identifier: GPL-2.0
+/* Reading a view: attributes, names, listings, small contents, xattrs, paths. */
+#include <stdio.h>
+
+#include "fs_priv.h"
+
+enum { SEEK_TO_DATA = 3, SEEK_TO_HOLE = 4 };	/* struct archil_seek_req */
+
+static int contents(struct fs_view *view, const struct fs_inode *in, struct store_value *val)
+{
+	struct fs_key key;
+	int err;
+
+	fs_key1(&key, FS_CONTENT, in->ino);
+	err = fs_get(view, &key, val);
+	if (err)
+		return err == -ENOENT ? -EBADMSG : err;
+	if (val->len == in->content_len)
+		return 0;
+	store_value_put(val);
+	return -EBADMSG;
+}
+
+static int fill_rep(struct fs_view *view, const struct fs_inode *in, struct archil_attr_rep *rep,
+		    char *target)
+{
+	struct store_value val;
+	int err;
+
+	fs_inode_wattr(in, &rep->attr);
+	if (!target || !S_ISLNK(in->mode))
+		return 0;
+	err = contents(view, in, &val);
+	if (err)
+		return err;
+	if (val.len <= ARCHIL_PATH_LEN) {
+		memcpy(target, val.data, val.len);
+		rep->target_len = cpu_to_le16(val.len);
+	} else {
+		err = -EBADMSG;
+	}
+	store_value_put(&val);
+	return err;
+}
+
+int fs_getattr(struct fs_view *view, u64 ino, struct archil_attr_rep *rep, char *target)
+{
+	struct fs_inode in;
+	int err;
+
+	memset(rep, 0, sizeof(*rep));
+	err = fs_inode_read(view, ino, &in);
+	return err ? err : fill_rep(view, &in, rep, target);
+}
+
+static int read_dir(struct fs_view *view, u64 ino, struct fs_inode *dir)
+{
+	int err = fs_inode_read(view, ino, dir);
+
+	if (err)
+		return err;
+	return S_ISDIR(dir->mode) ? 0 : -ENOTDIR;
+}
+
+/* The inode of an entry must be there. */
+static int read_child(struct fs_view *view, u64 ino, struct fs_inode *in)
+{
+	int err = fs_inode_read(view, ino, in);
+
+	return err == -ESTALE ? -EBADMSG : err;
+}
+
+int fs_lookup(struct fs_view *view, u64 dir, const char *name, size_t len,
+	      struct archil_attr_rep *rep, char *target)
+{
+	struct fs_entry entry;
+	struct fs_inode in;
+	int err;
+
+	memset(rep, 0, sizeof(*rep));
+	err = read_dir(view, dir, &in);
+	if (err)
+		return err;
+	rep->dir_change = cpu_to_le64(in.change);
+	err = fs_entry_find(view, dir, name, len, &entry);
+	if (err)
+		return err;
+	err = read_child(view, entry.ino, &in);
+	return err ? err : fill_rep(view, &in, rep, target);
+}
+
+/* ---- listing ---- */
+
+struct page {
+	void *buf;
+	size_t cap, len;
+	u32 count;
+	void (*owner)(void *ctx, struct archil_wattr *attr);
+	void *ctx;
+};
+
+/* -ENOSPC: the page is full. */
+static int page_add(struct fs_view *view, const struct fs_scan *scan, struct page *page)
+{
+	struct archil_dirent de = {};
+	struct fs_entry_val val;
+	struct fs_inode in;
+	size_t name_len;
+	int err;
+
+	if (scan->val_len <= sizeof(val) || scan->val_len > sizeof(val) + ARCHIL_NAME_LEN)
+		return -EBADMSG;
+	memcpy(&val, scan->val, sizeof(val));
+	name_len = scan->val_len - sizeof(val);
+	if (ARCHIL_DIRENT_SIZE(name_len) > page->cap - page->len)
+		return -ENOSPC;
+	err = read_child(view, le64_to_cpu(val.ino), &in);
+	if (err)
+		return err;
+	de.cookie = cpu_to_le64(fs_key_nr(scan->key, scan->key_len, 1));
+	fs_inode_wattr(&in, &de.attr);
+	if (page->owner)
+		page->owner(page->ctx, &de.attr);
+	err = archil_dirent_put(page->buf, page->cap, &page->len, &de,
+				(const char *)scan->val + sizeof(val), name_len);
+	if (!err)
+		page->count++;
+	return err;
+}
+
+int fs_readdir(struct fs_view *view, u64 dir, u64 cookie, void *buf, size_t cap, size_t *len,
+	       struct archil_readdir_rep *rep,
+	       void (*owner)(void *ctx, struct archil_wattr *attr), void *ctx)
+{
+	struct page page = { .buf = buf, .cap = cap, .owner = owner, .ctx = ctx };
+	struct fs_key prefix, from;
+	struct fs_scan scan;
+	struct fs_inode in;
+	int r;
+
+	memset(rep, 0, sizeof(*rep));
+	*len = 0;
+	r = read_dir(view, dir, &in);
+	if (r)
+		return r;
+	rep->dir_change = cpu_to_le64(in.change);
+	if (cookie >= ARCHIL_COOKIE_MAX) {
+		rep->flags = cpu_to_le32(ARCHIL_RD_EOF);
+		return 0;
+	}
+	fs_key1(&prefix, FS_ENTRY, dir);
+	fs_key2(&from, FS_ENTRY, dir, cookie + 1);
+	r = fs_scan_open(view, &prefix, &scan);
+	if (r)
+		return r;
+	for (r = fs_scan_first(&scan, &from); r > 0; r = fs_scan_next(&scan)) {
+		r = page_add(view, &scan, &page);
+		if (r)
+			break;
+	}
+	fs_scan_close(&scan);
+	if (r && r != -ENOSPC)
+		return r;
+	if (r && !page.count)
+		return -EINVAL;
+	if (!r)
+		rep->flags = cpu_to_le32(ARCHIL_RD_EOF);
+	rep->count = cpu_to_le32(page.count);
+	*len = page.len;
+	return 0;
+}
+
+/* ---- small contents ---- */
+
+static int read_file(struct fs_view *view, u64 ino, struct fs_inode *in)
+{
+	int err = fs_inode_read(view, ino, in);
+
+	if (err)
+		return err;
+	if (S_ISREG(in->mode))
+		return 0;
+	return S_ISDIR(in->mode) ? -EISDIR : -EINVAL;
+}
+
+int fs_read(struct fs_view *view, u64 ino, u64 off, size_t len, void *buf, size_t *got,
+	    struct archil_read_rep *rep)
+{
+	struct store_value val;
+	struct fs_inode in;
+	int err;
+
+	memset(rep, 0, sizeof(*rep));
+	*got = 0;
+	err = read_file(view, ino, &in);
+	if (err)
+		return err;
+	rep->change = cpu_to_le64(in.change);
+	rep->size = cpu_to_le64(in.size);
+	if (in.flags & ARCHIL_AF_BULK)
+		return 1;
+	if (off >= in.content_len)
+		return 0;
+	err = contents(view, &in, &val);
+	if (err)
+		return err;
+	*got = in.content_len - off < len ? in.content_len - off : len;
+	memcpy(buf, (const u8 *)val.data + off, *got);
+	store_value_put(&val);
+	return 0;
+}
+
+int fs_seek(struct fs_view *view, u64 ino, u64 off, u32 whence, u64 *out, u64 *size)
+{
+	struct fs_inode in;
+	int err;
+
+	err = read_file(view, ino, &in);
+	if (err)
+		return err == -EISDIR ? -EINVAL : err;
+	*size = in.size;
+	if (whence != SEEK_TO_DATA && whence != SEEK_TO_HOLE)
+		return -EINVAL;
+	if (in.flags & ARCHIL_AF_BULK)
+		return 1;
+	if (off >= in.size || (whence == SEEK_TO_DATA && off >= in.content_len))
+		return -ENXIO;
+	*out = off;
+	if (whence == SEEK_TO_HOLE && off < in.content_len)
+		*out = in.content_len;
+	return 0;
+}
+
+/* ---- xattrs ---- */
+
+int fs_getxattr(struct fs_view *view, u64 ino, const char *name, size_t name_len,
+		void *buf, size_t cap, size_t *len)
+{
+	struct store_value val;
+	struct fs_inode in;
+	struct fs_key key;
+	int err;
+
+	err = fs_inode_read(view, ino, &in);
+	if (err)
+		return err;
+	if (!in.xattr_bytes || !name_len || name_len > ARCHIL_NAME_LEN)
+		return -ENODATA;
+	fs_key_name(&key, FS_XATTR, ino, name, name_len);
+	err = fs_get(view, &key, &val);
+	if (err)
+		return err == -ENOENT ? -ENODATA : err;
+	*len = val.len;
+	if (val.len > cap)
+		err = -ERANGE;
+	else
+		memcpy(buf, val.data, val.len);
+	store_value_put(&val);
+	return err;
+}
+
+int fs_listxattr(struct fs_view *view, u64 ino, char *buf, size_t cap, size_t *len)
+{
+	struct fs_key prefix;
+	struct fs_scan scan;
+	struct fs_inode in;
+	size_t n;
+	int r;
+
+	*len = 0;
+	r = fs_inode_read(view, ino, &in);
+	if (r || !in.xattr_bytes)
+		return r;
+	if (in.xattr_bytes > cap)
+		return -E2BIG;
+	fs_key1(&prefix, FS_XATTR, ino);
+	r = fs_scan_open(view, &prefix, &scan);
+	if (r)
+		return r;
+	for (r = fs_scan_first(&scan, NULL); r > 0; r = fs_scan_next(&scan)) {
+		n = scan.key_len - prefix.len;
+		if (n + 1 > cap - *len) {
+			r = -EBADMSG;	/* more than the inode counts */
+			break;
+		}
+		memcpy(buf + *len, scan.key + prefix.len, n);
+		buf[*len + n] = '\0';
+		*len += n + 1;
+	}
+	fs_scan_close(&scan);
+	return r;
+}
+
+/* ---- paths ---- */
+
+int fs_resolve(struct fs_view *view, const char *path, size_t len, u64 *ino)
+{
+	const char *end = path + len, *slash;
+	struct fs_entry entry;
+	struct fs_inode dir;
+	size_t n;
+	int err;
+
+	*ino = ARCHIL_INO_ROOT;
+	while (path < end) {
+		slash = memchr(path, '/', end - path);
+		n = (slash ? slash : end) - path;
+		if (n) {
+			if (!archil_name_ok(path, n))
+				return n > ARCHIL_NAME_LEN ? -ENOENT : -EINVAL;
+			err = read_dir(view, *ino, &dir);
+			if (err)
+				return err;
+			err = fs_entry_find(view, *ino, path, n, &entry);
+			if (err)
+				return err;
+			*ino = entry.ino;
+		}
+		path += n + !!slash;
+	}
+	return 0;
+}
+
+/* Put "/name" of a home link in front of what ends at @end; 0 when it does not fit. */
+static int prepend_name(struct fs_view *view, const struct fs_inode *in, char *buf, size_t *at)
+{
+	struct store_value val;
+	struct fs_key key;
+	size_t n;
+	int err;
+
+	fs_key2(&key, FS_ENTRY, in->parent, in->cookie);
+	err = fs_get(view, &key, &val);
+	if (err)
+		return err == -ENOENT ? -EBADMSG : err;
+	n = val.len - sizeof(struct fs_entry_val);
+	if (val.len <= sizeof(struct fs_entry_val)) {
+		err = -EBADMSG;
+	} else if (n + 1 <= *at) {
+		*at -= n + 1;
+		buf[*at] = '/';
+		memcpy(buf + *at + 1, (const u8 *)val.data + sizeof(struct fs_entry_val), n);
+		err = 1;
+	}
+	store_value_put(&val);
+	return err;
+}
+
+int fs_path(struct fs_view *view, u64 ino, char *buf, size_t cap)
+{
+	static const char dots[] = "...";
+	struct fs_inode in;
+	size_t at = cap - 1;
+	int r;
+
+	if (cap < sizeof("(removed)"))
+		return -EINVAL;
+	r = fs_inode_read(view, ino, &in);
+	if (r)
+		return r;
+	buf[at] = '\0';
+	while (in.ino != ARCHIL_INO_ROOT) {
+		if (in.flags & ARCHIL_AF_ORPHAN) {
+			strcpy(buf, "(removed)");
+			return 0;
+		}
+		r = prepend_name(view, &in, buf, &at);
+		if (r < 0)
+			return r;
+		if (!r) {	/* what is there begins with '/', or is empty */
+			if (at < strlen(dots))
+				at = strlen(dots);
+			memcpy(buf + at - strlen(dots), dots, strlen(dots));
+			at -= strlen(dots);
+			break;
+		}
+		r = read_child(view, in.parent, &in);
+		if (r)
+			return r;
+	}
+	if (!buf[at])
+		buf[--at] = '/';
+	memmove(buf, buf + at, cap - at);
+	return 0;
+}
