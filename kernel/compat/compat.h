@@ -1,0 +1,420 @@
+/* SPDX-License-Identifier: GPL-2.0 */
+/*
+ * The one place that knows kernel versions. It is included by force before
+ * everything else (Kbuild), so that the rest is written as if for the newest
+ * kernel; what these headers lack is made up here. COMPAT_HAVE_... comes from
+ * probe.sh.
+ *
+ * Three means:
+ *	- an alias or a small inline function under the newest kernel's name;
+ *	- thunks, where a callback's signature changed: COMPAT_X(fn) after fn is
+ *	  defined emits the form that this kernel wants, and
+ *	  .member = COMPAT_X_OP(fn) names it;
+ *	- one helper for what changed too much: compat_writeback_folios().
+ */
+#ifndef ARCHIL_COMPAT_H
+#define ARCHIL_COMPAT_H
+
+#include <linux/bvec.h>
+#include <linux/dcache.h>
+#include <linux/err.h>
+#include <linux/fs.h>
+#include <linux/mm.h>
+#include <linux/mount.h>
+#include <linux/net.h>
+#include <linux/pagemap.h>
+#include <linux/timer.h>
+#include <linux/workqueue.h>
+#include <linux/writeback.h>
+#include <linux/xattr.h>
+#ifdef COMPAT_HAVE_FILELOCK_H
+#include <linux/filelock.h>
+#endif
+#ifdef COMPAT_HAVE_FOLIO_BATCH_H
+#include <linux/folio_batch.h>
+#else
+#include <linux/pagevec.h>
+#endif
+#ifdef COMPAT_HAVE_UNALIGNED_H
+#include <linux/unaligned.h>
+#else
+#include <asm/unaligned.h>
+#endif
+
+/* ---- 6.3: mnt_idmap, which was a user_namespace ---- */
+
+#ifndef COMPAT_HAVE_MNT_IDMAP
+static inline struct user_namespace *user_namespace(const struct vfsmount *mnt)
+{
+	return mnt_user_ns(mnt);
+}
+#define mnt_idmap		user_namespace	/* the type and the function */
+#define nop_mnt_idmap		init_user_ns
+#define file_mnt_idmap(file)	file_mnt_user_ns(file)
+#endif
+
+/* ---- inodes and attributes ---- */
+
+#ifndef COMPAT_HAVE_FILLATTR_MASK	/* 6.6 */
+#define generic_fillattr(idmap, mask, inode, stat)	generic_fillattr(idmap, inode, stat)
+#endif
+
+#ifndef COMPAT_HAVE_INODE_TIMES		/* 6.7 */
+static inline struct timespec64 inode_get_atime(const struct inode *inode)
+{
+	return inode->i_atime;
+}
+
+static inline struct timespec64 inode_set_atime_to_ts(struct inode *inode, struct timespec64 ts)
+{
+	inode->i_atime = ts;
+	return ts;
+}
+
+static inline struct timespec64 inode_get_mtime(const struct inode *inode)
+{
+	return inode->i_mtime;
+}
+
+static inline struct timespec64 inode_set_mtime_to_ts(struct inode *inode, struct timespec64 ts)
+{
+	inode->i_mtime = ts;
+	return ts;
+}
+#endif
+
+#ifndef COMPAT_HAVE_SIMPLE_INODE_INIT_TS	/* 6.7 */
+static inline struct timespec64 simple_inode_init_ts(struct inode *inode)
+{
+	struct timespec64 ts = inode_set_ctime_current(inode);
+
+	inode_set_atime_to_ts(inode, ts);
+	inode_set_mtime_to_ts(inode, ts);
+	return ts;
+}
+#endif
+
+#ifndef COMPAT_HAVE_INODE_STATE_READ	/* 6.19 */
+static inline unsigned long inode_state_read_once(struct inode *inode)
+{
+	return READ_ONCE(inode->i_state);
+}
+
+/* under i_lock */
+static inline unsigned long inode_state_read(struct inode *inode)
+{
+	return inode->i_state;
+}
+#endif
+
+#ifndef COMPAT_HAVE_INODE_GENERIC_DROP	/* 6.18 */
+#define inode_generic_drop	generic_drop_inode
+#define inode_just_drop		generic_delete_inode
+#endif
+
+#ifndef COMPAT_HAVE_SET_DEFAULT_D_OP	/* 6.17 */
+static inline void set_default_d_op(struct super_block *sb, const struct dentry_operations *ops)
+{
+	sb->s_d_op = ops;
+}
+#endif
+
+/* 6.7: an array of constant pointers, which s_xattr was not meant for before */
+#ifdef COMPAT_HAVE_XATTR_HANDLER_CONST
+#define compat_s_xattr(handlers)	(handlers)
+#else
+#define compat_s_xattr(handlers)	((const struct xattr_handler **)(handlers))
+#endif
+
+/*
+ * 6.15: mkdir gives back a dentry, for when it is not the one passed in.
+ * struct dentry *fn(struct mnt_idmap *, struct inode *, struct dentry *, umode_t)
+ */
+#ifdef COMPAT_HAVE_MKDIR_DENTRY
+#define COMPAT_MKDIR(fn)
+#define COMPAT_MKDIR_OP(fn)	fn
+#else
+#define COMPAT_MKDIR(fn)							\
+static int fn##_compat(struct mnt_idmap *idmap, struct inode *dir,		\
+		       struct dentry *dentry, umode_t mode)			\
+{										\
+	struct dentry *other = fn(idmap, dir, dentry, mode);			\
+										\
+	if (IS_ERR(other))							\
+		return PTR_ERR(other);						\
+	dput(other);								\
+	return 0;								\
+}
+#define COMPAT_MKDIR_OP(fn)	fn##_compat
+#endif
+
+/*
+ * 7.3: create without the flag that the name must be new.
+ * int fn(struct mnt_idmap *, struct inode *, struct dentry *, umode_t)
+ */
+#ifdef COMPAT_HAVE_CREATE_EXCL
+#define COMPAT_CREATE(fn)							\
+static int fn##_compat(struct mnt_idmap *idmap, struct inode *dir,		\
+		       struct dentry *dentry, umode_t mode, bool excl)		\
+{										\
+	return fn(idmap, dir, dentry, mode);					\
+}
+#define COMPAT_CREATE_OP(fn)	fn##_compat
+#else
+#define COMPAT_CREATE(fn)
+#define COMPAT_CREATE_OP(fn)	fn
+#endif
+
+/*
+ * 6.14: d_revalidate is told directory and name. On older kernels dir is NULL
+ * and the name may change under the callee: neither is to be used.
+ * int fn(struct inode *, const struct qstr *, struct dentry *, unsigned int)
+ */
+#ifdef COMPAT_HAVE_D_REVALIDATE_NAME
+#define COMPAT_D_REVALIDATE(fn)
+#define COMPAT_D_REVALIDATE_OP(fn)	fn
+#else
+#define COMPAT_D_REVALIDATE(fn)							\
+static int fn##_compat(struct dentry *dentry, unsigned int flags)		\
+{										\
+	return fn(NULL, &dentry->d_name, dentry, flags);			\
+}
+#define COMPAT_D_REVALIDATE_OP(fn)	fn##_compat
+#endif
+
+/* ---- file locks: 6.9 put the common part into file_lock.c ---- */
+
+#ifdef COMPAT_HAVE_FILE_LOCK_CORE
+static inline unsigned int compat_fl_flags(const struct file_lock *fl)
+{
+	return fl->c.flc_flags;
+}
+#else
+static inline unsigned int compat_fl_flags(const struct file_lock *fl)
+{
+	return fl->fl_flags;
+}
+
+static inline bool lock_is_unlock(struct file_lock *fl)
+{
+	return fl->fl_type == F_UNLCK;
+}
+
+static inline bool lock_is_read(struct file_lock *fl)
+{
+	return fl->fl_type == F_RDLCK;
+}
+
+static inline bool lock_is_write(struct file_lock *fl)
+{
+	return fl->fl_type == F_WRLCK;
+}
+#endif
+
+/* ---- page cache ---- */
+
+#ifndef COMPAT_HAVE_FGF_T		/* 6.6 */
+typedef unsigned int fgf_t;
+#endif
+
+#ifndef FGP_WRITEBEGIN			/* 6.4, and with it: ERR_PTR where NULL was */
+#define FGP_WRITEBEGIN	(FGP_LOCK | FGP_WRITE | FGP_CREAT | FGP_STABLE)
+
+static inline struct folio *__compat_filemap_get_folio(struct address_space *mapping,
+						       pgoff_t index, fgf_t flags, gfp_t gfp)
+{
+	struct folio *folio = __filemap_get_folio(mapping, index, flags, gfp);
+
+	if (folio)
+		return folio;
+	if (!(flags & FGP_CREAT))
+		return ERR_PTR(-ENOENT);
+	return ERR_PTR(flags & FGP_NOWAIT ? -EAGAIN : -ENOMEM);
+}
+
+#define __filemap_get_folio	__compat_filemap_get_folio
+#define filemap_get_folio(mapping, index)	__filemap_get_folio(mapping, index, 0, 0)
+#define filemap_lock_folio(mapping, index)	__filemap_get_folio(mapping, index, FGP_LOCK, 0)
+#define filemap_grab_folio(mapping, index)					\
+	__filemap_get_folio(mapping, index, FGP_LOCK | FGP_ACCESSED | FGP_CREAT,	\
+			    mapping_gfp_mask(mapping))
+#endif
+
+#ifndef COMPAT_HAVE_FOLIO_END_READ	/* 6.7 */
+static inline void folio_end_read(struct folio *folio, bool success)
+{
+	if (success)
+		folio_mark_uptodate(folio);
+	folio_unlock(folio);
+}
+#endif
+
+#ifndef COMPAT_HAVE_ALLOC_FOLIO_POLICY	/* 6.19 */
+#define filemap_alloc_folio(gfp, order, policy)	filemap_alloc_folio(gfp, order)
+#endif
+
+#ifndef COMPAT_HAVE_BVEC_SET_FOLIO	/* 6.3 */
+static inline void bvec_set_folio(struct bio_vec *bv, struct folio *folio, size_t len,
+				  size_t offset)
+{
+	bvec_set_page(bv, &folio->page, len, offset);
+}
+#endif
+
+#ifndef COMPAT_HAVE_FILEMAP_SPLICE_READ	/* 6.5 */
+#define filemap_splice_read	generic_file_splice_read
+#endif
+
+#ifndef COMPAT_HAVE_VM_FLAGS_SET	/* 6.3 */
+static inline void vm_flags_set(struct vm_area_struct *vma, vm_flags_t flags)
+{
+	vma->vm_flags |= flags;
+}
+
+static inline void vm_flags_clear(struct vm_area_struct *vma, vm_flags_t flags)
+{
+	vma->vm_flags &= ~flags;
+}
+#endif
+
+/*
+ * 6.12: folios; 6.17: a kiocb instead of the file. Before that, all of the
+ * kiocb but ki_filp is zero.
+ * int fn(const struct kiocb *, struct address_space *, loff_t, unsigned int,
+ *	  struct folio **, void **)
+ * int fn(const struct kiocb *, struct address_space *, loff_t, unsigned int,
+ *	  unsigned int, struct folio *, void *)
+ */
+#if defined(COMPAT_HAVE_WRITE_BEGIN_KIOCB)
+#define COMPAT_WRITE_BEGIN(fn)
+#define COMPAT_WRITE_BEGIN_OP(fn)	fn
+#define COMPAT_WRITE_END(fn)
+#define COMPAT_WRITE_END_OP(fn)		fn
+#else
+#define COMPAT_WRITE_BEGIN_OP(fn)	fn##_compat
+#define COMPAT_WRITE_END_OP(fn)		fn##_compat
+#if defined(COMPAT_HAVE_WRITE_BEGIN_FOLIO)
+#define COMPAT_WRITE_BEGIN(fn)							\
+static int fn##_compat(struct file *file, struct address_space *mapping,	\
+		       loff_t pos, unsigned int len, struct folio **foliop,	\
+		       void **fsdata)						\
+{										\
+	struct kiocb iocb = { .ki_filp = file };				\
+										\
+	return fn(&iocb, mapping, pos, len, foliop, fsdata);			\
+}
+#define COMPAT_WRITE_END(fn)							\
+static int fn##_compat(struct file *file, struct address_space *mapping,	\
+		       loff_t pos, unsigned int len, unsigned int copied,	\
+		       struct folio *folio, void *fsdata)			\
+{										\
+	struct kiocb iocb = { .ki_filp = file };				\
+										\
+	return fn(&iocb, mapping, pos, len, copied, folio, fsdata);		\
+}
+#else
+#define COMPAT_WRITE_BEGIN(fn)							\
+static int fn##_compat(struct file *file, struct address_space *mapping,	\
+		       loff_t pos, unsigned int len, struct page **pagep,	\
+		       void **fsdata)						\
+{										\
+	struct kiocb iocb = { .ki_filp = file };				\
+	struct folio *folio;							\
+	int err = fn(&iocb, mapping, pos, len, &folio, fsdata);			\
+										\
+	if (!err)								\
+		*pagep = folio_file_page(folio, pos >> PAGE_SHIFT);		\
+	return err;								\
+}
+#define COMPAT_WRITE_END(fn)							\
+static int fn##_compat(struct file *file, struct address_space *mapping,	\
+		       loff_t pos, unsigned int len, unsigned int copied,	\
+		       struct page *page, void *fsdata)				\
+{										\
+	struct kiocb iocb = { .ki_filp = file };				\
+										\
+	return fn(&iocb, mapping, pos, len, copied, page_folio(page), fsdata);	\
+}
+#endif
+#endif
+
+/* ---- write-back ---- */
+
+/*
+ * Called for each dirty folio, locked and with its dirty flag cleared; it
+ * unlocks. 0, or an error, which ends the walk if nobody waits for it.
+ */
+typedef int (*compat_writeback_fn)(struct folio *folio, struct writeback_control *wbc,
+				   void *data);
+
+#ifdef COMPAT_HAVE_WRITEBACK_ITER	/* 6.9 */
+static inline int compat_writeback_folios(struct address_space *mapping,
+					  struct writeback_control *wbc,
+					  compat_writeback_fn fn, void *data)
+{
+	struct folio *folio = NULL;
+	int err = 0;
+
+	while ((folio = writeback_iter(mapping, wbc, folio, &err)))
+		err = fn(folio, wbc, data);
+	return err;
+}
+#else
+struct compat_writeback {
+	compat_writeback_fn fn;
+	void *data;
+};
+
+#ifdef COMPAT_HAVE_WRITEPAGE_FOLIO	/* 6.3 */
+static inline int compat_writeback_one(struct folio *folio, struct writeback_control *wbc,
+				       void *data)
+{
+	struct compat_writeback *cw = data;
+
+	return cw->fn(folio, wbc, cw->data);
+}
+#else
+static inline int compat_writeback_one(struct page *page, struct writeback_control *wbc,
+				       void *data)
+{
+	struct compat_writeback *cw = data;
+
+	return cw->fn(page_folio(page), wbc, cw->data);
+}
+#endif
+
+static inline int compat_writeback_folios(struct address_space *mapping,
+					  struct writeback_control *wbc,
+					  compat_writeback_fn fn, void *data)
+{
+	struct compat_writeback cw = { .fn = fn, .data = data };
+
+	return write_cache_pages(mapping, wbc, compat_writeback_one, &cw);
+}
+#endif
+
+/* ---- the rest ---- */
+
+#ifndef COMPAT_HAVE_WQ_PERCPU		/* 6.17; from 7.2 on a queue must say this or UNBOUND */
+#define WQ_PERCPU	0
+#endif
+
+#ifndef COMPAT_HAVE_TIMER_DELETE_SYNC	/* 6.2 */
+#define timer_delete_sync	del_timer_sync
+#endif
+
+#ifndef COMPAT_HAVE_TIMER_CONTAINER_OF	/* 6.16 */
+#define timer_container_of	from_timer
+#endif
+
+/*
+ * 6.5: send pages by reference. Older stable kernels define the flag and do
+ * not heed it; they still have sendpage.
+ */
+#ifdef COMPAT_HAVE_SENDPAGE
+#define COMPAT_MSG_SPLICE_PAGES	0
+#else
+#define COMPAT_MSG_SPLICE_PAGES	MSG_SPLICE_PAGES
+#endif
+
+#endif /* ARCHIL_COMPAT_H */
