@@ -620,9 +620,9 @@ static int each_name(struct datastore *ds, const char *path,
 		char sub[2 * PATH_LEN], *end;
 		uint64_t number = strtoull(de->d_name, &end, 16);
 
-		if (*end || end == de->d_name || strlen(de->d_name) >= PATH_LEN)
+		if (*end || end == de->d_name ||
+		    snprintf(sub, sizeof(sub), "%s/%s", path, de->d_name) >= (int)sizeof(sub))
 			continue;
-		snprintf(sub, sizeof(sub), "%s/%s", path, de->d_name);
 		err = fn(arg, sub, number);
 	}
 	closedir(dir);
