@@ -7,7 +7,7 @@
  */
 #include "record.h"
 
-#define OFFSET_MAX	((1ull << 63) - 1)	/* of a byte in a file */
+#define REC_OFF_MAX	((1ull << 63) - 1)	/* of a byte in a file */
 #define NSEC_MAX	999999999u
 #define RDEV_MAJOR_MAX	((1u << 12) - 1)	/* as in the kernel's dev_t */
 #define RDEV_MINOR_MAX	((1u << 20) - 1)
@@ -69,7 +69,7 @@ static bool cookie_ok(u64 cookie)
 
 static bool range_ok(u64 off, u64 length)
 {
-	return length && off <= OFFSET_MAX && length <= OFFSET_MAX - off;
+	return length && off <= REC_OFF_MAX && length <= OFFSET_MAX - off;
 }
 
 static bool time_ok(const struct archil_time *time)
@@ -135,7 +135,7 @@ static bool setattr_ok(const struct archil_record *rec)
 		return false;
 	if ((rec->valid & ARCHIL_SET_SIZE) && (rec->valid & ARCHIL_SET_SIZE_UP))
 		return false;
-	return !(rec->mode & ~(u32)07777) && rec->size <= OFFSET_MAX &&
+	return !(rec->mode & ~(u32)07777) && rec->size <= REC_OFF_MAX &&
 	       time_ok(&rec->atime) && time_ok(&rec->mtime) && time_ok(&rec->ctime);
 }
 
