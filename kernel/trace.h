@@ -210,3 +210,6 @@ TRACE_EVENT(archil_conn,
 #undef TRACE_INCLUDE_FILE
 #define TRACE_INCLUDE_FILE trace
 #include <trace/define_trace.h>
+
+#undef X
+#undef LAST
