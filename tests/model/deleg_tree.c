@@ -16,6 +16,8 @@
 #include <string.h>
 #include <time.h>
 
+#include "../random.h"
+
 static long allocated;		/* pieces in use */
 static long fail_after = -1;	/* allocations that still succeed; -1: all */
 
@@ -52,7 +54,7 @@ static void test_free(void *p)
 #define ROOT		1
 
 static uint64_t seed;
-static uint64_t random_state;
+static struct rnd random_numbers;
 static long op;
 
 #define CHECK(cond)							\
@@ -67,11 +69,7 @@ static long op;
 
 static uint64_t rnd(uint64_t n)
 {
-	uint64_t z = random_state += 0x9e3779b97f4a7c15ull;
-
-	z = (z ^ (z >> 30)) * 0xbf58476d1ce4e5b9ull;
-	z = (z ^ (z >> 27)) * 0x94d049bb133111ebull;
-	return (z ^ (z >> 31)) % n;
+	return rnd64(&random_numbers) % n;
 }
 
 static uint64_t steps(struct deleg_tree *tree)
@@ -732,7 +730,7 @@ int main(int argc, char **argv)
 	long operations = argc > 2 ? atol(argv[2]) : 300000;
 
 	seed = text ? strtoull(text, NULL, 0) : (uint64_t)time(NULL);
-	random_state = seed;
+	random_numbers.state = seed;
 	printf("deleg_tree: seed %llu\n", (unsigned long long)seed);
 	fflush(stdout);
 	against_naive(operations);
