@@ -16,6 +16,7 @@
 TOP=$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd)
 CACHE=${ARCHIL_CACHE:-${XDG_CACHE_HOME:-${HOME:-/root}/.cache}/archil}
 BUILD=$TOP/build
+PATH=$PATH:/usr/sbin:/sbin
 
 say() { [ -n "${QUIET-}" ] || printf '%s\n' "${0##*/}: $*" >&2; }
 die() { printf '%s\n' "${0##*/}: $*" >&2; exit 125; }
@@ -90,8 +91,10 @@ kernel_use() {
 	[ -e "$dir/done" ] || locked "$dir.lock" kernel_fetch "$1" bookworm "$dir" ||
 		die "could not get kernel $1"
 	KERNEL=$(<"$dir/done")
+	# shellcheck disable=SC2034
 	KERNEL_IMAGE=$dir/boot/vmlinuz-$KERNEL
 	KERNEL_MODULES=$dir/lib/modules/$KERNEL
+	# shellcheck disable=SC2034
 	KERNEL_DISK=$dir/modules.img
 	KERNEL_HEADERS=/lib/modules/$KERNEL/build
 	[ -e "$KERNEL_HEADERS/Makefile" ] || {
@@ -110,7 +113,7 @@ kernel_fetch() (
 	set -e
 	[ ! -e "$3/done" ] || exit 0
 	say "getting the kernel $1 of Debian $2 (once)"
-	rm -rf "$3"
+	rm -rf "${3:?}"
 	mkdir -p "$3/deb"
 	apt_for "$2"
 	apt-get -qq update
@@ -122,11 +125,10 @@ kernel_fetch() (
 	cd "$3"
 	rm -rf deb usr
 	version=${package#linux-image-}
-	PATH=$PATH:/sbin:/usr/sbin
 	depmod -b "$3" "$version"
 	mke2fs -q -t ext4 -O ^has_journal -m 0 -E root_owner=0:0 \
 		-d "lib/modules/$version" modules.img 256M
-	echo "$version" >done
+	echo "$version" >"$3/done"
 )
 
 # headers_fetch VERSION SUITE DIR: for a machine that cannot install them
@@ -134,7 +136,7 @@ headers_fetch() (
 	set -e
 	[ ! -e "$3/headers" ] || exit 0
 	say "getting the headers of kernel $1 (once)"
-	rm -rf "$3/deb" "$3/usr"
+	rm -rf "${3:?}/deb" "${3:?}/usr"
 	mkdir -p "$3/deb"
 	apt_for "$2"
 	apt-get -qq update
@@ -208,7 +210,7 @@ root_make() (
 	fakeroot=
 	[ "$(id -u)" = 0 ] || fakeroot=fakeroot
 	# shellcheck disable=SC2016
-	PATH=$PATH:/sbin:/usr/sbin $fakeroot sh -ec '
+	$fakeroot sh -ec '
 		tar -C "$1/root" -xpf "$1/root.tar" --exclude="./dev/*"
 		mke2fs -q -t ext4 -O ^has_journal -m 0 -N 262144 -d "$1/root" "$1/img" 6G
 	' sh "$tmp"
@@ -230,10 +232,10 @@ overlay_build_locked() (
 	cd "$TOP"
 	targets=tools
 	[ ! -e Kbuild ] || targets='tools module'
+	trap 'tail -n 40 "$log" >&2' ERR
 	# shellcheck disable=SC2086
-	make -s -j"$(nproc)" $targets KVER="$KERNEL" KDIR="$KERNEL_HEADERS" >"$log" 2>&1 &&
-		make -s -j"$(nproc)" -f tests/vm/progs.mk >>"$log" 2>&1 ||
-		{ tail -n 40 "$log" >&2; exit 1; }
+	make -s -j"$(nproc)" $targets KVER="$KERNEL" KDIR="$KERNEL_HEADERS" >"$log" 2>&1
+	make -s -j"$(nproc)" -f tests/vm/progs.mk >>"$log" 2>&1
 )
 
 # overlay_tree DIR: what the guest gets, as far as it has been built
@@ -304,5 +306,5 @@ depmod_stage() {
 	cp -as "$KERNEL_MODULES/." "$mods/"
 	rm -f "$mods"/modules.{dep,alias,symbols,softdep}*
 	cp "$2" "$mods/updates/archil.ko"
-	PATH=$PATH:/sbin:/usr/sbin depmod -b "$1" "$KERNEL"
+	depmod -b "$1" "$KERNEL"
 }
