@@ -126,8 +126,8 @@ kernel_fetch() (
 	rm -rf deb usr
 	version=${package#linux-image-}
 	depmod -b "$3" "$version"
-	mke2fs -q -t ext4 -O ^has_journal -m 0 -E root_owner=0:0 \
-		-d "lib/modules/$version" modules.img 256M
+	mke2fs -qF -t ext4 -O ^has_journal -m 0 -E root_owner=0:0 \
+		-d "lib/modules/$version" modules.img 256M >/dev/null
 	echo "$version" >"$3/done"
 )
 
@@ -193,6 +193,7 @@ root_make() (
 	set -e
 	[ ! -e "$2" ] || exit 0
 	say "making a Debian $1 root image (once, a minute or two)"
+	find "$CACHE" -maxdepth 1 -name 'root-*.img' -atime +14 -delete
 	tmp=$(mktemp -d "$CACHE/root.XXXXXX")
 	trap 'rm -rf "$tmp"' EXIT
 	debian_sources "$1" >"$tmp/sources.list"
@@ -212,7 +213,7 @@ root_make() (
 	# shellcheck disable=SC2016
 	$fakeroot sh -ec '
 		tar -C "$1/root" -xpf "$1/root.tar" --exclude="./dev/*"
-		mke2fs -q -t ext4 -O ^has_journal -m 0 -N 262144 -d "$1/root" "$1/img" 6G
+		mke2fs -qF -t ext4 -O ^has_journal -m 0 -N 262144 -d "$1/root" "$1/img" 6G >/dev/null
 	' sh "$tmp"
 	mv "$tmp/img" "$2"
 )

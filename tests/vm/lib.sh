@@ -64,8 +64,15 @@ bail() { fail "$*"; exit 1; }
 
 # run CMD...: says what it does, does it
 run() {
-	printf '+ %s\n' "${*@Q}" >&2
+	show "$@"
 	"$@"
+}
+
+# show WORD...: as one would type it
+show() {
+	local line
+	printf -v line ' %q' "$@"
+	printf '+%s\n' "$line" >&2
 }
 
 # must CMD...: without this the rest makes no sense
@@ -97,7 +104,7 @@ is() {
 fails_with() {
 	local want=$1 pattern=$2 said status
 	shift 2
-	printf '+ %s\n' "${*@Q}" >&2
+	show "$@"
 	said=$("$@" 2>&1)
 	status=$?
 	if [ "$want" = - ] && [ $status != 0 ] || [ "$status" = "$want" ]; then
@@ -154,26 +161,25 @@ net_up() {
 	local n
 	CLIENTS=$1
 	[ "$HOSTS" = 1 ] || return 0
-	# one process for the whole picture
-	{
-		echo 'link add wire type bridge'
-		echo 'link set wire up'
-		net_join server server 1
-		for ((n = 1; n <= CLIENTS; n++)); do
-			net_join "c$n" "c$n" "1$n"
-		done
-	} | ip -batch - || bail 'the network could not be made'
+	must ip link add wire type bridge
+	must ip link set wire up
+	net_join server 1
+	for ((n = 1; n <= CLIENTS; n++)); do
+		net_join "c$n" "1$n"
+	done
 }
 
-# net_join NETNS PORT-NAME LAST-BYTE: commands for ip -batch
+# net_join NETNS LAST-BYTE: a namespace on the wire; its port is called like it
 net_join() {
-	cat <<-EOF
+	ip -batch - <<-EOF || bail "the namespace $1 could not be made"
 		netns add $1
-		link add $2 type veth peer name eth0 netns $1
-		link set $2 master wire up
-		-n $1 link set lo up
-		-n $1 link set eth0 up
-		-n $1 addr add 10.99.0.$3/24 dev eth0
+		link add $1 type veth peer name eth0 netns $1
+		link set $1 master wire up
+	EOF
+	ip -n "$1" -batch - <<-EOF || bail "the network of $1 could not be set up"
+		link set lo up
+		link set eth0 up
+		addr add 10.99.0.$2/24 dev eth0
 	EOF
 }
 
@@ -243,8 +249,7 @@ start_server() {
 		must archil-server init "$STORE"
 		disk_create disk
 	fi
-	printf '+ archil-server run %s --listen %s %s\n' "$STORE" "$SERVER_ADDR:$PORT" "$*" >&2
-	# shellcheck disable=SC2086
+	show archil-server run "$STORE" --listen "$SERVER_ADDR:$PORT" "$@"
 	in_background server archil-server run "$STORE" --listen "$SERVER_ADDR:$PORT" "$@" \
 		>>"$LOGS/server" 2>&1
 	SERVER_PID=$!
@@ -297,7 +302,7 @@ start_agent() {
 	local n=$1
 	shift
 	[ -e /sys/module/archil ] || must modprobe archil
-	printf '+ archil-agent --client-id web-%s %s\n' "$n" "$*" >&2
+	show archil-agent --client-id "web-$n" "$@"
 	in_background "c$n" archil-agent --client-id "web-$n" "$@" >>"$LOGS/agent-$n" 2>&1
 	AGENT_PIDS[n]=$!
 }
