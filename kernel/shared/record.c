@@ -69,7 +69,7 @@ static bool cookie_ok(u64 cookie)
 
 static bool range_ok(u64 off, u64 length)
 {
-	return length && off <= REC_OFF_MAX && length <= OFFSET_MAX - off;
+	return length && off <= REC_OFF_MAX && length <= REC_OFF_MAX - off;
 }
 
 static bool time_ok(const struct archil_time *time)
