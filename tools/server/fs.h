@@ -19,8 +19,8 @@
  *     where) or a value contradicts another; it is never guessed around.
  *     -ENOMEM and -EIO as usual.
  *
- * Directories have size and bytes 4096 for whoever asks. Times and owners are
- * what the records said; the server makes up none of them.
+ * Directories have size 4096 for whoever asks. Times and owners are what the
+ * records said; the server makes up none of them.
  */
 #ifndef ARCHIL_FS_H
 #define ARCHIL_FS_H

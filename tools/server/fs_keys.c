@@ -182,10 +182,11 @@ int fs_name_decode(u64 dir, const void *buf, size_t len, struct fs_entry *entry)
 	return 0;
 }
 
+/* As struct archil_wattr wants it. */
 static u64 bytes_of(const struct fs_inode *in)
 {
 	if (S_ISDIR(in->mode))
-		return DIR_SIZE;
+		return in->next_cookie;
 	if (!S_ISREG(in->mode))
 		return 0;
 	if (in->flags & ARCHIL_AF_BULK)
