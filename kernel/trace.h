@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0 */
-/* Tracepoints: requests, delegations, logs, connections. */
+/* Tracepoints: requests, delegations, logs, connections, upcalls. */
 #undef TRACE_SYSTEM
 #define TRACE_SYSTEM archil
 
@@ -9,6 +9,7 @@
 #include <linux/tracepoint.h>
 
 #include "shared/wire.h"
+#include "uapi/archil.h"
 
 /* The last one apart: an initialiser may not end in a comma in __print_symbolic(). */
 #define ARCHIL_TRACE_OPS						\
@@ -32,6 +33,14 @@ ARCHIL_TRACE_OPS
 #define X(op)				{ ARCHIL_OP_##op, #op },
 #define LAST(op)			{ ARCHIL_OP_##op, #op }
 #define archil_show_op(op)		__print_symbolic(op, ARCHIL_TRACE_OPS)
+
+#define archil_show_upcall(type)				\
+	__print_symbolic(type,					\
+			 { ARCHIL_UPCALL_OPEN, "OPEN" },	\
+			 { ARCHIL_UPCALL_FORWARD, "FORWARD" },	\
+			 { ARCHIL_UPCALL_CONNECT, "CONNECT" },	\
+			 { ARCHIL_UPCALL_RESUME, "RESUME" },	\
+			 { ARCHIL_UPCALL_CLOSED, "CLOSED" })
 
 /* A request is given to the transport. */
 TRACE_EVENT(archil_request,
@@ -201,6 +210,46 @@ TRACE_EVENT(archil_conn,
 		strscpy(__entry->state, state, sizeof(__entry->state));
 	),
 	TP_printk("mount=%llu %s", __entry->mount, __entry->state)
+);
+
+/* An upcall is queued. @op: of the request that is forwarded, or 0. */
+TRACE_EVENT(archil_upcall,
+	TP_PROTO(u64 mount, u32 type, u64 id, u16 op),
+	TP_ARGS(mount, type, id, op),
+	TP_STRUCT__entry(
+		__field(u64, mount)
+		__field(u64, id)
+		__field(u32, type)
+		__field(u16, op)
+	),
+	TP_fast_assign(
+		__entry->mount = mount;
+		__entry->id = id;
+		__entry->type = type;
+		__entry->op = op;
+	),
+	TP_printk("mount=%llu %s id=%llu op=%u", __entry->mount,
+		  archil_show_upcall(__entry->type), __entry->id, __entry->op)
+);
+
+/* It is answered or given up. @status: 0 or a negative errno. */
+TRACE_EVENT(archil_upcall_end,
+	TP_PROTO(u64 mount, u32 type, u64 id, int status),
+	TP_ARGS(mount, type, id, status),
+	TP_STRUCT__entry(
+		__field(u64, mount)
+		__field(u64, id)
+		__field(u32, type)
+		__field(int, status)
+	),
+	TP_fast_assign(
+		__entry->mount = mount;
+		__entry->id = id;
+		__entry->type = type;
+		__entry->status = status;
+	),
+	TP_printk("mount=%llu %s id=%llu status=%d", __entry->mount,
+		  archil_show_upcall(__entry->type), __entry->id, __entry->status)
 );
 
 #endif /* ARCHIL_TRACE_H */
