@@ -11,8 +11,6 @@ struct socket;
 struct archil_conn *archil_conn_start(struct archil_mount *m, struct socket *sock);
 /* There is something to send. Any context. */
 void archil_conn_kick(struct archil_conn *conn);
-/* Shut it down: both threads end soon. Does not wait; any context that can sleep. */
-void archil_conn_shutdown(struct archil_conn *conn);
 /* Shut down, wait for both threads, free. */
 void archil_conn_stop(struct archil_conn *conn);
 

@@ -7,6 +7,8 @@
 #define ARCHIL_DELEG_H
 
 #include <linux/hashtable.h>
+#include <linux/mutex.h>
+#include <linux/rbtree.h>
 #include <linux/rcupdate.h>
 #include <linux/refcount.h>
 
@@ -21,9 +23,8 @@ struct inode;
 struct archil_deleg {
 	refcount_t ref;			/* the tables (while there), each inode that caches it, users */
 	struct rcu_head rcu;
-	struct hlist_node by_number;	/* delegs->numbers; RCU, changed under delegs->lock */
-	struct hlist_node by_ino;	/* delegs->inos; the same */
-	struct list_head list;		/* delegs->all; protected by delegs->lock */
+	struct rb_node by_number;	/* delegs->numbers; protected by delegs->lock */
+	struct hlist_node by_ino;	/* delegs->inos; RCU, changed under delegs->lock */
 	struct archil_mount *mount;	/* lives longer */
 
 	/* Constant after the grant. */
@@ -45,6 +46,7 @@ struct archil_deleg {
 
 	spinlock_t inodes_lock;
 	struct list_head inodes;	/* archil_inode.own_list: those that cache this; inodes_lock */
+	struct mutex walk_mutex;	/* one walk over inodes at a time */
 
 	struct archil_log log;
 	struct work_struct revoke_work;
@@ -54,21 +56,23 @@ struct archil_deleg {
 
 struct archil_delegs {
 	spinlock_t lock;
-	DECLARE_HASHTABLE(numbers, ARCHIL_DELEG_HASH_BITS);
-	DECLARE_HASHTABLE(inos, ARCHIL_DELEG_HASH_BITS);
-	struct list_head all;		/* in order of their numbers' arrival */
-	unsigned int count;
+	struct rb_root numbers;		/* protected by lock */
+	DECLARE_HASHTABLE(inos, ARCHIL_DELEG_HASH_BITS);	/* RCU, changed under lock */
+	unsigned int count;		/* changed under lock */
 	u32 epoch;			/* moves when a directory leaves a delegation by rename */
+	u32 names_epoch;		/* moves when one is lost: cached names are asked again */
 	/*
 	 * Revocations of numbers that are not known (yet): the grant's reply may
-	 * be behind. Kept until the requests that were outstanding are answered.
+	 * be behind. Kept until no slot is busy. More than fit are forgotten: the
+	 * server refuses what comes under them.
 	 */
-	struct list_head early;
+	u64 early[ARCHIL_SLOTS];
+	unsigned int nr_early;
 	struct mutex checkout_mutex;	/* one checkout or checkin of this mount at a time */
 };
 
 void archil_delegs_init(struct archil_mount *m);
-/* All are gone: what is left is dropped (the session is over). */
+/* The superblock is gone and the session closed. */
 void archil_delegs_exit(struct archil_mount *m);
 
 /* Prepare, before asking: what a grant will need. Or NULL. */
@@ -80,6 +84,8 @@ void archil_deleg_put(struct archil_deleg *d);
  */
 void archil_deleg_install(struct archil_deleg *d, const struct archil_grant *g,
 			  struct dentry *root);
+/* Given back or swallowed; everything in it is durable. May sleep. */
+void archil_deleg_close(struct archil_deleg *d);
 struct archil_deleg *archil_deleg_by_number(struct archil_mount *m, u64 number);
 
 /*
@@ -88,6 +94,11 @@ struct archil_deleg *archil_deleg_by_number(struct archil_mount *m, u64 number);
  * NULL.
  */
 struct archil_deleg *archil_deleg_of(struct inode *inode, struct dentry *dentry);
+
+bool archil_owned(struct inode *inode);
+/* Cache a delegation in an inode; forget it (the cached reference is returned, or NULL). */
+void archil_inode_own(struct archil_inode *ai, struct archil_deleg *d, u32 epoch);
+struct archil_deleg *archil_inode_disown(struct archil_inode *ai);
 
 /*
  * Enter a change of this inode: while inside, the delegation does not finish
@@ -112,6 +123,20 @@ int archil_own(struct inode *inode, struct dentry *dentry, bool dynamic,
 /* Why may this not be changed? Asks the server: -EBUSY, else -EROFS. */
 int archil_not_owned(struct inode *inode);
 
+/* No more changes; returns true when none is under way, false if it is not live. */
+bool archil_deleg_quiesce(struct archil_deleg *d);
+/* Not given back after all. */
+void archil_deleg_resume(struct archil_deleg *d);
+/* Write back everything in it and wait. 0, -EINTR (if @killable), -EIO. */
+int archil_deleg_flush(struct archil_deleg *d, bool killable);
+/*
+ * Call @fn for every inode that caches this delegation, once; with a reference to
+ * the inode, no lock held. Stops at the first error.
+ */
+int archil_deleg_for_inodes(struct archil_deleg *d,
+			    int (*fn)(struct archil_deleg *d, struct inode *inode, void *arg),
+			    void *arg);
+
 /* Checkout and checkin, for ioctl.c; fill in the result's holder. Killable. */
 int archil_checkout(struct dentry *dentry, struct archil_ioc_checkout *arg);
 int archil_checkin(struct dentry *dentry, struct archil_ioc_checkin *arg);
@@ -119,8 +144,19 @@ int archil_checkin(struct dentry *dentry, struct archil_ioc_checkin *arg);
 /* The server took it: from agent or data connection, in any order. Never blocks. */
 void archil_deleg_revoked(struct archil_mount *m, u64 number);
 
+/* The same for one that we hold: it is lost, whatever the server says next. */
+void archil_deleg_lost(struct archil_deleg *d);
+/* No request that could bring a grant is out. */
+void archil_delegs_no_grant_due(struct archil_mount *m);
+/* The session is over: whatever is held is lost. May sleep. */
+void archil_delegs_over(struct archil_mount *m);
+
 /* Write back what is held and wait. @killable. 0, -EINTR, -EIO. */
 int archil_delegs_flush(struct archil_mount *m, bool killable);
+/* Begin to send whatever is appended. */
+void archil_delegs_kick(struct archil_mount *m);
+/* Before the superblock goes: no dentry is held any more. */
+void archil_delegs_unpin(struct archil_mount *m);
 /* Next delegation above a cursor, for listing; with a reference, or NULL. */
 struct archil_deleg *archil_deleg_next(struct archil_mount *m, u64 number);
 

@@ -12,6 +12,7 @@ enum archil_inode_flag {
 	ARCHIL_I_TIMES,		/* mtime and ctime moved by writes, not in the log yet */
 	ARCHIL_I_ORPHAN,	/* has no name any more, and this session keeps it */
 	ARCHIL_I_STALE,		/* the server does not know it any more */
+	ARCHIL_I_NO_XATTR,	/* had no xattr when last asked */
 };
 
 struct archil_inode {
@@ -24,28 +25,26 @@ struct archil_inode {
 	u64 commit;			/* at which the attributes were read */
 	unsigned long expires;		/* jiffies: until then without asking */
 	u64 home_deleg;			/* several links: the server's word on who covers it */
-	u64 other;			/* 1: another session owned it when last asked */
+	bool other;			/* another session owned it when last asked */
+	struct timespec64 btime;
 
 	/* Ownership, cached; see archil_deleg_of(). Protected by lock. */
 	struct archil_deleg *own;	/* reference */
 	u32 own_epoch;
+	struct mutex own_mutex;		/* own is being changed */
 	struct list_head own_list;	/* own->inodes; protected by own->inodes_lock */
 
 	u64 logged_size;		/* what the log says the size is */
 	u64 last_seq;			/* last record that concerns this inode, in own's log */
 	u64 content_seq;		/* last CONTENT record of it */
-	struct list_head size_list;	/* waits for its SETATTR after WRITEs */
-	struct work_struct size_work;
-	u64 charged_pages;		/* dirty pages with credit taken */
+	struct list_head dirty_list;	/* mount->dirty, with a reference to the inode */
+	struct work_struct size_work;	/* after WRITEs */
+	struct mutex size_mutex;	/* one SETATTR after WRITEs at a time */
+	atomic64_t charged;		/* credit taken for dirty pages, bytes */
 
 	atomic_t lost;			/* how often ownership was forced away */
-	char *link;			/* a symlink's target */
+	struct archil_entry *release;	/* an orphan's last record, made in advance */
 	u64 next_cookie;		/* directory: for the next entry; from the server; owner only */
-};
-
-/* What a descriptor remembers. */
-struct archil_file {
-	int lost;			/* ai->lost when it was opened */
 };
 
 static inline struct archil_inode *archil_i(const struct inode *inode)
@@ -67,6 +66,19 @@ struct inode *archil_iget(struct super_block *sb, const struct archil_wattr *att
 			  const char *target, unsigned int target_len);
 /* Attributes that a reply brought; ignored where our own are newer by right (owner). */
 int archil_inode_update(struct inode *inode, const struct archil_wattr *attr, u64 commit);
+/* NOTIFY: link count and ctime of an inode that we own. Never blocks. */
+void archil_inode_notify(struct archil_mount *m, const struct archil_wattr *attr);
+/* What the server says of it now; nothing is updated. Killable. */
+int archil_ask_attr(struct inode *inode, struct archil_wattr *attr, u64 *commit);
+/* What we know is from before ownership ended: ask before using it. */
+void archil_inode_expire(struct inode *inode);
+/* It is about to lose its last name, or begins without one: RELEASE is prepared. */
+int archil_orphan_prepare(struct inode *inode);
+void archil_orphan_cancel(struct inode *inode);
+/* A synchronous change moved its links: follow the reply. */
+void archil_inode_relinked(struct inode *inode, const struct archil_wattr *attr, u64 commit);
+/* The server changed it at our asking: ask before using it, owned or not. */
+void archil_dir_reread(struct inode *inode);
 /* Are attributes fresh enough to be used without asking? */
 bool archil_inode_valid(struct inode *inode);
 /* Ask if they are not. Killable. -ESTALE, ... */
@@ -80,11 +92,14 @@ int archil_permission(struct mnt_idmap *idmap, struct inode *inode, int mask);
 /* A record's time from the clock of this inode's superblock. */
 struct archil_time archil_now(struct inode *inode);
 
+ssize_t archil_listxattr(struct dentry *dentry, char *list, size_t size);
+void archil_time_to_wire(struct archil_time *t, struct timespec64 ts);
+
 extern const struct inode_operations archil_file_iops, archil_dir_iops, archil_symlink_iops,
 	archil_special_iops;
 extern const struct file_operations archil_file_fops, archil_dir_fops;
 extern const struct address_space_operations archil_aops;
 extern const struct dentry_operations archil_dentry_ops;
-extern const struct xattr_handler *archil_xattr_handlers[];
+extern const struct xattr_handler * const archil_xattr_handlers[];
 
 #endif /* ARCHIL_INODE_H */

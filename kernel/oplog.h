@@ -30,10 +30,10 @@ struct archil_log {
 	size_t open_bytes;		/* protected by lock */
 	u64 next_seq;			/* of the next entry; from 1; protected by lock */
 	u64 acked;			/* all up to here are durable; read with READ_ONCE */
-	u64 wanted;			/* somebody waits for this one; protected by lock */
+	u64 want_seq;			/* somebody waits for this one; protected by lock */
 	unsigned int in_flight;		/* batches; protected by lock */
 	int error;			/* -EIO once the delegation was taken; protected by lock */
-	struct work_struct send_work;
+	struct delayed_work send_work;	/* holds a reference while queued */
 	wait_queue_head_t wait;		/* acked moved, or error */
 	atomic_t backlog;		/* entries not acknowledged */
 	atomic64_t backlog_bytes;
@@ -41,14 +41,25 @@ struct archil_log {
 
 void archil_log_init(struct archil_log *log);
 
+enum archil_entry_credit {
+	ARCHIL_ENTRY_WAIT,	/* ask the server for credit and wait, killably */
+	ARCHIL_ENTRY_NOWAIT,	/* -EAGAIN instead */
+	ARCHIL_ENTRY_FREE,	/* needs none */
+};
+
 /*
- * An entry for this record, with credit taken. @gfp as the caller's place
- * demands. ERR_PTR(-ENOMEM), ERR_PTR(-ENOSPC): there is no credit and the server has no
- * room. May wait for the server's answer about space, killably (-EINTR), unless @gfp forbids
- * blocking or @nowait.
+ * An entry for this record, with credit taken. ERR_PTR(-ENOMEM), ERR_PTR(-ENOSPC):
+ * there is no credit and the server has no room; ERR_PTR(-EINTR).
  */
 struct archil_entry *archil_entry_new(struct archil_mount *m, const struct archil_record *rec,
-				      gfp_t gfp);
+				      gfp_t gfp, enum archil_entry_credit how);
+/*
+ * The same in two steps: room and credit for a record whose data are not known
+ * yet (rec->data is not looked at), then the record, of at most that size.
+ */
+struct archil_entry *archil_entry_reserve(struct archil_mount *m, const struct archil_record *rec,
+					  gfp_t gfp);
+void archil_entry_fill(struct archil_entry *e, const struct archil_record *rec);
 /* An entry that was not appended. */
 void archil_entry_free(struct archil_mount *m, struct archil_entry *e);
 

@@ -12,6 +12,8 @@
 
 #include "compat/compat.h"
 #include "shared/wire.h"
+#include "space.h"
+#include "sync.h"
 #include "transport.h"
 #include "deleg.h"
 
@@ -41,9 +43,16 @@ struct archil_mount {
 	struct archil_delegs delegs;
 	struct archil_inos inos;
 	struct archil_credit credit;
+	struct archil_slots slots;
+
+	spinlock_t dirty_lock;
+	struct list_head dirty;		/* archil_inode.dirty_list: what is to be written back */
+
+	atomic_t writes;		/* WRITEs in flight */
+	wait_queue_head_t writes_wait;	/* for fewer */
 
 	struct workqueue_struct *wq;	/* WQ_MEM_RECLAIM: write-back, revocation, the log */
-	struct delayed_work commit_work; /* every commit seconds while anything is not durable */
+	struct delayed_work commit_work; /* within commit seconds while anything is not durable */
 	atomic64_t taken;		/* delegations lost by force */
 	struct dentry *debugfs;
 };
@@ -62,6 +71,9 @@ void archil_mounts_of(struct net *net, void (*fn)(struct archil_mount *m));
 
 /* End the session without writing back: everything that waits gets EIO. */
 void archil_mount_abort(struct archil_mount *m);
+
+/* Something is not durable: the next commit comes within commit seconds. */
+void archil_commit_soon(struct archil_mount *m);
 
 /* Write back everything and wait, killably. 0, -EINTR, -EIO, ... */
 int archil_mount_sync(struct archil_mount *m);

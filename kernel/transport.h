@@ -11,8 +11,9 @@
 #include <linux/completion.h>
 #include <linux/bvec.h>
 #include <linux/uio.h>
+#include <linux/hashtable.h>
 #include <linux/refcount.h>
-#include <linux/xarray.h>
+#include <linux/workqueue.h>
 
 #include "shared/wire.h"
 
@@ -23,6 +24,7 @@ struct socket;
 struct archil_req {
 	refcount_t ref;
 	struct list_head list;		/* transport's queues; protected by its lock */
+	struct hlist_node by_tag;	/* tp->tags; protected by its lock */
 	u32 tag;
 	u16 op;				/* enum archil_op */
 	bool urgent;
@@ -31,7 +33,7 @@ struct archil_req {
 	bool was_sent;			/* at least once */
 
 	struct archil_hdr hdr;		/* as sent */
-	void *body;			/* request: body_len bytes behind this structure */
+	void *body;			/* request: body_len bytes, in data[] */
 	u32 body_len;
 	/* Request payload, one of: kvec (kernel memory), bvec (folios). */
 	const struct kvec *out_kvec;
@@ -64,6 +66,7 @@ struct archil_req {
 	void (*release)(struct archil_req *req);
 	struct archil_mount *mount;
 	void *private;
+	u8 data[];			/* body, then rep */
 };
 
 struct archil_transport {
@@ -75,11 +78,13 @@ struct archil_transport {
 	} state;			/* protected by lock */
 	struct list_head unsent;	/* to be sent, in order; protected by lock */
 	struct list_head sent;		/* sent, not answered, in order; protected by lock */
-	struct xarray tags;		/* tag -> request; its own lock */
-	u32 next_tag;
-	struct archil_conn *conn;	/* protected by conn_mutex for changing */
+	DECLARE_HASHTABLE(tags, 8);	/* unsent and sent; protected by lock */
+	u32 next_tag;			/* protected by lock */
+	struct archil_conn *conn;	/* changed under conn_mutex and lock */
 	struct mutex conn_mutex;
-	bool connecting;		/* a CONNECT upcall is out; protected by lock */
+	bool connecting;		/* a CONNECT upcall is out or due; protected by lock */
+	struct delayed_work connect_work;
+	struct work_struct over_work;	/* for who must not wait */
 	u64 epoch;
 
 	atomic64_t requests[ARCHIL_OP_MAX];
@@ -97,8 +102,13 @@ void archil_transport_exit(struct archil_mount *m);
  */
 int archil_transport_attach(struct archil_mount *m, struct socket *sock, u64 epoch);
 
-/* The session is over: fail what waits and what comes with -EIO. Any context that can sleep. */
+/*
+ * The session is over: fail what waits and what comes with -EIO. Waits for the
+ * connection's threads: not for use from them or from a done() of theirs.
+ */
 void archil_transport_over(struct archil_mount *m);
+/* The same, soon, from any context. */
+void archil_transport_over_async(struct archil_mount *m);
 bool archil_transport_is_over(struct archil_mount *m);
 
 /*
@@ -121,6 +131,8 @@ int archil_req_call(struct archil_req *req);
 /* The same for one that was submitted before. */
 int archil_req_wait(struct archil_req *req);
 int archil_status_to_errno(u32 status);
+/* A release() for requests whose in_buf is theirs. */
+void archil_req_free_in_buf(struct archil_req *req);
 
 /* For conn.c */
 struct archil_req *archil_transport_next(struct archil_mount *m, struct archil_conn *conn);
@@ -128,24 +140,5 @@ void archil_transport_sent(struct archil_req *req);
 struct archil_req *archil_transport_find(struct archil_mount *m, u32 tag);
 void archil_transport_answered(struct archil_req *req);
 void archil_transport_lost(struct archil_mount *m, struct archil_conn *conn);
-
-/* ---- numbers and space that the server hands out ---- */
-
-struct archil_inos {
-	spinlock_t lock;
-	u64 next, end;			/* the range in use; protected by lock */
-	u64 next2, end2;		/* the one after it; protected by lock */
-	bool fetching;			/* protected by lock */
-	wait_queue_head_t wait;
-};
-
-struct archil_credit {
-	spinlock_t lock;
-	s64 avail;			/* unused; protected by lock */
-	s64 charged;			/* to changes that are not acknowledged; protected by lock */
-	bool fetching;			/* protected by lock */
-	bool dry;			/* the last answer was 0; protected by lock */
-	wait_queue_head_t wait;
-};
 
 #endif /* ARCHIL_TRANSPORT_H */

@@ -1,0 +1,678 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * Ownership in the hot path: what covers an inode, entering and leaving a
+ * change, losing.
+ *
+ * 1. A change is made inside archil_deleg_enter() .. archil_deleg_leave(). Entering
+ *    counts itself in d->users and then tests the state; draining sets the state and
+ *    then waits until users is 0. So what is inside is seen by the drain, and
+ *    whoever comes later sees the drain. Inside nobody waits for network or user
+ *    memory.
+ * 2. Data: entered with the folio locked, in write_begin and page_mkwrite, and left when
+ *    it is dirty. Names and attributes: entered around append and the change of
+ *    memory.
+ * 3. Losing by force waits for nobody. State and log fail first; then, per inode,
+ *    `lost` moves, so that descriptors opened before are refused, mappings are
+ *    removed and pages dropped. A folio dirtied by somebody who was inside is dropped by
+ *    writepages, which records EIO.
+ * 4. An inode caches its delegation with a reference, in d->inodes. The cache is right as
+ *    long as the delegation is not closed and no directory was moved between
+ *    delegations since (delegs->epoch).
+ * 5. The server's pushes may overtake the reply that brings a grant: a revocation
+ *    of an unknown number is kept until no grant can be on its way.
+ * 6. A delegation's root dentry is pinned, so the path from there to the mounted root is in
+ *    memory, and what lies beneath a directory can be told.
+ */
+#include <linux/dcache.h>
+#include <linux/slab.h>
+
+#include "inode.h"
+#include "names.h"
+#include "pagecache.h"
+#include "trace.h"
+
+void archil_delegs_init(struct archil_mount *m)
+{
+	struct archil_delegs *ds = &m->delegs;
+
+	spin_lock_init(&ds->lock);
+	ds->numbers = RB_ROOT;
+	hash_init(ds->inos);
+	mutex_init(&ds->checkout_mutex);
+}
+
+/* ---- life ---- */
+
+static void archil_deleg_revoke_work(struct work_struct *work);
+
+struct archil_deleg *archil_deleg_alloc(struct archil_mount *m)
+{
+	struct archil_deleg *d;
+
+	d = kzalloc(sizeof(*d), GFP_NOFS);
+	if (!d)
+		return NULL;
+	refcount_set(&d->ref, 1);
+	RB_CLEAR_NODE(&d->by_number);
+	mutex_init(&d->walk_mutex);
+	d->mount = m;
+	init_waitqueue_head(&d->wait);
+	spin_lock_init(&d->inodes_lock);
+	INIT_LIST_HEAD(&d->inodes);
+	archil_log_init(&d->log);
+	INIT_WORK(&d->revoke_work, archil_deleg_revoke_work);
+	return d;
+}
+
+void archil_deleg_put(struct archil_deleg *d)
+{
+	if (d && refcount_dec_and_test(&d->ref))
+		kfree_rcu(d, rcu);
+}
+
+/* The first with a number of at least this. */
+static struct archil_deleg *archil_deleg_from(struct archil_delegs *ds, u64 number)
+{
+	struct rb_node *node = ds->numbers.rb_node;
+	struct archil_deleg *d, *found = NULL;
+
+	lockdep_assert_held(&ds->lock);
+	while (node) {
+		d = rb_entry(node, struct archil_deleg, by_number);
+		if (d->number >= number) {
+			found = d;
+			node = node->rb_left;
+		} else {
+			node = node->rb_right;
+		}
+	}
+	return found;
+}
+
+static void archil_deleg_insert(struct archil_delegs *ds, struct archil_deleg *d)
+{
+	struct rb_node **link = &ds->numbers.rb_node, *parent = NULL;
+
+	while (*link) {
+		parent = *link;
+		if (d->number < rb_entry(parent, struct archil_deleg, by_number)->number)
+			link = &parent->rb_left;
+		else
+			link = &parent->rb_right;
+	}
+	rb_link_node(&d->by_number, parent, link);
+	rb_insert_color(&d->by_number, &ds->numbers);
+	hash_add_rcu(ds->inos, &d->by_ino, d->ino);
+	WRITE_ONCE(ds->count, ds->count + 1);
+}
+
+/* False: it was not there any more. */
+static bool archil_deleg_erase(struct archil_delegs *ds, struct archil_deleg *d,
+			       enum archil_own_state state)
+{
+	lockdep_assert_held(&ds->lock);
+	if (RB_EMPTY_NODE(&d->by_number))
+		return false;
+	WRITE_ONCE(d->state, state);
+	rb_erase(&d->by_number, &ds->numbers);
+	RB_CLEAR_NODE(&d->by_number);
+	hash_del_rcu(&d->by_ino);
+	WRITE_ONCE(ds->count, ds->count - 1);
+	return true;
+}
+
+void archil_deleg_install(struct archil_deleg *d, const struct archil_grant *g,
+			  struct dentry *root)
+{
+	struct archil_delegs *ds = &d->mount->delegs;
+	bool lost = false;
+	unsigned int i;
+
+	d->number = le64_to_cpu(g->number);
+	d->ino = le64_to_cpu(g->ino);
+	d->commit = le64_to_cpu(g->commit);
+	d->since = le64_to_cpu(g->since);
+	d->origin = le32_to_cpu(g->origin);
+	d->root = dget(root);
+
+	spin_lock(&ds->lock);
+	archil_deleg_insert(ds, d);
+	for (i = 0; i < ds->nr_early; i++)
+		lost |= ds->early[i] == d->number;
+	spin_unlock(&ds->lock);
+	trace_archil_grant(d->mount->id, d->number, d->ino, d->origin);
+	if (lost)
+		archil_deleg_lost(d);
+}
+
+/* Given back or swallowed; everything in it is durable. May sleep. */
+void archil_deleg_close(struct archil_deleg *d)
+{
+	struct archil_delegs *ds = &d->mount->delegs;
+	struct dentry *root = NULL;
+	bool was;
+
+	spin_lock(&ds->lock);
+	was = archil_deleg_erase(ds, d, ARCHIL_OWN_CLOSED);
+	if (was)
+		swap(root, d->root);
+	spin_unlock(&ds->lock);
+	wake_up_all(&d->wait);
+	dput(root);
+	if (was)
+		archil_deleg_put(d);	/* the tables' */
+}
+
+/* The first with a number above this one, with a reference; or NULL. */
+static struct archil_deleg *archil_deleg_above(struct archil_mount *m, u64 number)
+{
+	struct archil_deleg *d;
+
+	spin_lock(&m->delegs.lock);
+	d = archil_deleg_from(&m->delegs, number + 1);
+	if (d)
+		refcount_inc(&d->ref);
+	spin_unlock(&m->delegs.lock);
+	return d;
+}
+
+struct archil_deleg *archil_deleg_by_number(struct archil_mount *m, u64 number)
+{
+	struct archil_deleg *d;
+
+	spin_lock(&m->delegs.lock);
+	d = archil_deleg_from(&m->delegs, number);
+	if (d && d->number == number)
+		refcount_inc(&d->ref);
+	else
+		d = NULL;
+	spin_unlock(&m->delegs.lock);
+	return d;
+}
+
+struct archil_deleg *archil_deleg_next(struct archil_mount *m, u64 number)
+{
+	struct archil_deleg *d;
+
+	while ((d = archil_deleg_above(m, number)) && !d->origin) {
+		number = d->number;
+		archil_deleg_put(d);
+	}
+	return d;
+}
+
+/* ---- which one covers an inode ---- */
+
+static struct archil_deleg *archil_deleg_at(struct archil_mount *m, u64 ino)
+{
+	struct archil_deleg *d;
+
+	hash_for_each_possible_rcu(m->delegs.inos, d, by_ino, ino)
+		if (d->ino == ino)
+			return d;
+	return NULL;
+}
+
+/* Walk up from a name. A rename under way makes it start again. */
+static struct archil_deleg *archil_deleg_walk(struct archil_mount *m, struct dentry *dentry)
+{
+	struct archil_deleg *d;
+	struct dentry *p;
+	struct inode *inode;
+	unsigned int seq;
+
+	rcu_read_lock();
+	do {
+		seq = read_seqbegin(&rename_lock);
+		d = NULL;
+		for (p = dentry;; p = READ_ONCE(p->d_parent)) {
+			inode = d_inode_rcu(p);
+			if (inode)
+				d = archil_deleg_at(m, archil_i(inode)->ino);
+			if (d || IS_ROOT(p))
+				break;
+		}
+	} while (read_seqretry(&rename_lock, seq));
+	if (d && !refcount_inc_not_zero(&d->ref))
+		d = NULL;
+	rcu_read_unlock();
+	return d;
+}
+
+static struct archil_deleg *archil_deleg_search(struct inode *inode, struct dentry *dentry)
+{
+	struct archil_mount *m = archil_mnt(inode->i_sb);
+	struct archil_inode *ai = archil_i(inode);
+	struct archil_deleg *d;
+	struct dentry *alias;
+
+	rcu_read_lock();
+	d = archil_deleg_at(m, ai->ino);
+	if (d && !refcount_inc_not_zero(&d->ref))
+		d = NULL;
+	rcu_read_unlock();
+	if (d)
+		return d;
+	if (!S_ISDIR(inode->i_mode) && inode->i_nlink > 1)
+		return ai->home_deleg ? archil_deleg_by_number(m, ai->home_deleg) : NULL;
+	if (dentry && d_inode(dentry) == inode)
+		return archil_deleg_walk(m, dentry);
+	alias = d_find_any_alias(inode);
+	if (!alias)
+		return NULL;
+	d = archil_deleg_walk(m, alias);
+	dput(alias);
+	return d;
+}
+
+/* Forget what is cached; returns it, with its reference. */
+struct archil_deleg *archil_inode_disown(struct archil_inode *ai)
+{
+	struct archil_deleg *d;
+
+	spin_lock(&ai->lock);
+	d = ai->own;
+	ai->own = NULL;
+	spin_unlock(&ai->lock);
+	if (d) {
+		spin_lock(&d->inodes_lock);
+		list_del_init(&ai->own_list);
+		spin_unlock(&d->inodes_lock);
+	}
+	return d;
+}
+
+/* Cache a delegation, with a reference of its own. */
+void archil_inode_own(struct archil_inode *ai, struct archil_deleg *d, u32 epoch)
+{
+	struct archil_deleg *old;
+
+	spin_lock(&ai->lock);
+	if (ai->own == d) {
+		ai->own_epoch = epoch;
+		spin_unlock(&ai->lock);
+		return;
+	}
+	spin_unlock(&ai->lock);
+
+	mutex_lock(&ai->own_mutex);
+	old = archil_inode_disown(ai);
+	refcount_inc(&d->ref);
+	spin_lock(&d->inodes_lock);
+	list_add_tail(&ai->own_list, &d->inodes);
+	spin_unlock(&d->inodes_lock);
+	spin_lock(&ai->lock);
+	ai->own = d;
+	ai->own_epoch = epoch;
+	/* The old log was drained; numbers of the new one mean something else. */
+	ai->last_seq = 0;
+	ai->content_seq = 0;
+	spin_unlock(&ai->lock);
+	mutex_unlock(&ai->own_mutex);
+	archil_deleg_put(old);
+}
+
+struct archil_deleg *archil_deleg_of(struct inode *inode, struct dentry *dentry)
+{
+	struct archil_mount *m = archil_mnt(inode->i_sb);
+	struct archil_inode *ai = archil_i(inode);
+	u32 epoch = READ_ONCE(m->delegs.epoch);
+	struct archil_deleg *d;
+
+	spin_lock(&ai->lock);
+	d = ai->own;
+	if (d && READ_ONCE(d->state) != ARCHIL_OWN_CLOSED &&
+	    (ai->own_epoch == epoch || test_bit(ARCHIL_I_ORPHAN, &ai->flags))) {
+		refcount_inc(&d->ref);
+		spin_unlock(&ai->lock);
+		return d;
+	}
+	spin_unlock(&ai->lock);
+	if (!READ_ONCE(m->delegs.count))
+		return NULL;
+	d = archil_deleg_search(inode, dentry);
+	if (d)
+		archil_inode_own(ai, d, epoch);
+	return d;
+}
+
+bool archil_owned(struct inode *inode)
+{
+	struct archil_deleg *d = archil_deleg_of(inode, NULL);
+	bool owned = d && READ_ONCE(d->state) <= ARCHIL_OWN_DRAINING;
+
+	archil_deleg_put(d);
+	return owned;
+}
+
+/* ---- entering and leaving ---- */
+
+int archil_deleg_enter(struct inode *inode, struct dentry *dentry, struct archil_deleg **dp)
+{
+	struct archil_deleg *d;
+
+	for (;;) {
+		*dp = d = archil_deleg_of(inode, dentry);
+		if (!d)
+			return -EROFS;
+		atomic_inc(&d->users);
+		smp_mb__after_atomic(); /* pairs with archil_deleg_quiesce() */
+		switch (READ_ONCE(d->state)) {
+		case ARCHIL_OWN_LIVE:
+			return 0;
+		case ARCHIL_OWN_DRAINING:
+			refcount_inc(&d->ref);
+			archil_deleg_leave(d);
+			return -EAGAIN;
+		case ARCHIL_OWN_TAKEN:
+			archil_deleg_leave(d);
+			return -EIO;
+		case ARCHIL_OWN_CLOSED:
+			archil_deleg_leave(d);
+			break;
+		}
+	}
+}
+
+void archil_deleg_leave(struct archil_deleg *d)
+{
+	if (atomic_dec_and_test(&d->users) && READ_ONCE(d->state) != ARCHIL_OWN_LIVE)
+		wake_up_all(&d->wait);
+	archil_deleg_put(d);
+}
+
+int archil_deleg_wait(struct archil_deleg *d)
+{
+	int err = wait_event_killable(d->wait, READ_ONCE(d->state) != ARCHIL_OWN_DRAINING);
+
+	archil_deleg_put(d);
+	return err ? -EINTR : 0;
+}
+
+int archil_not_owned(struct inode *inode)
+{
+	struct archil_inode *ai = archil_i(inode);
+	int err = archil_revalidate(inode, true);
+
+	if (err)
+		return err;
+	return READ_ONCE(ai->other) ? -EBUSY : -EROFS;
+}
+
+int archil_own(struct inode *inode, struct dentry *dentry, bool dynamic,
+	       struct archil_deleg **dp)
+{
+	struct archil_inode *ai = archil_i(inode);
+	bool asked = false;
+	int err;
+
+	for (;;) {
+		err = archil_deleg_enter(inode, dentry, dp);
+		if (!err)
+			return 0;
+		if (err == -EAGAIN) {
+			err = archil_deleg_wait(*dp);
+			if (err)
+				return err;
+			continue;
+		}
+		if (err != -EROFS || sb_rdonly(inode->i_sb))
+			return err;
+		/* With several links the server knows whose it is, and may have changed its mind. */
+		if (!S_ISDIR(inode->i_mode) && inode->i_nlink > 1 && !asked &&
+		    READ_ONCE(archil_mnt(inode->i_sb)->delegs.count)) {
+			asked = true;
+			err = archil_revalidate(inode, true);
+			if (err)
+				return err;
+			if (ai->home_deleg)
+				continue;
+		}
+		if (!dynamic || !S_ISREG(inode->i_mode))
+			return archil_not_owned(inode);
+		err = archil_sync_grant(inode, dentry);
+		if (err)
+			return err;
+	}
+}
+
+/* ---- draining ---- */
+
+/* No more changes; returns when none is under way. False: it is not live. */
+bool archil_deleg_quiesce(struct archil_deleg *d)
+{
+	struct archil_delegs *ds = &d->mount->delegs;
+	bool live;
+
+	spin_lock(&ds->lock);
+	live = d->state == ARCHIL_OWN_LIVE;
+	if (live)
+		WRITE_ONCE(d->state, ARCHIL_OWN_DRAINING);
+	spin_unlock(&ds->lock);
+	if (!live)
+		return false;
+	smp_mb(); /* pairs with archil_deleg_enter() */
+	wait_event(d->wait, !atomic_read(&d->users));
+	return true;
+}
+
+/* Not given back after all. */
+void archil_deleg_resume(struct archil_deleg *d)
+{
+	struct archil_delegs *ds = &d->mount->delegs;
+
+	spin_lock(&ds->lock);
+	if (d->state == ARCHIL_OWN_DRAINING)
+		WRITE_ONCE(d->state, ARCHIL_OWN_LIVE);
+	spin_unlock(&ds->lock);
+	wake_up_all(&d->wait);
+}
+
+/*
+ * Call @fn for every inode that caches this delegation, once; with a reference to
+ * the inode, no lock held. Stops at the first error.
+ */
+int archil_deleg_for_inodes(struct archil_deleg *d,
+			    int (*fn)(struct archil_deleg *d, struct inode *inode, void *arg),
+			    void *arg)
+{
+	struct archil_inode *ai, *next;
+	LIST_HEAD(todo);
+	struct inode *inode;
+	int err = 0;
+
+	mutex_lock(&d->walk_mutex);
+	spin_lock(&d->inodes_lock);
+	list_splice_init(&d->inodes, &todo);
+	while (!list_empty(&todo)) {
+		ai = list_first_entry(&todo, struct archil_inode, own_list);
+		list_move_tail(&ai->own_list, &d->inodes);
+		if (err)
+			continue;
+		inode = igrab(&ai->vfs);
+		if (!inode)
+			continue;	/* being evicted: it is clean */
+		spin_unlock(&d->inodes_lock);
+		err = fn(d, inode, arg);
+		iput(inode);
+		cond_resched();
+		spin_lock(&d->inodes_lock);
+	}
+	list_for_each_entry_safe(ai, next, &todo, own_list)
+		list_move_tail(&ai->own_list, &d->inodes);
+	spin_unlock(&d->inodes_lock);
+	mutex_unlock(&d->walk_mutex);
+	return err;
+}
+
+static int archil_flush_inode(struct archil_deleg *d, struct inode *inode, void *killable)
+{
+	return S_ISREG(inode->i_mode) ? archil_flush_data(inode, killable != NULL) : 0;
+}
+
+/* Write back everything in it and wait. */
+int archil_deleg_flush(struct archil_deleg *d, bool killable)
+{
+	int err, err2;
+
+	err = archil_deleg_for_inodes(d, archil_flush_inode, killable ? d : NULL);
+	if (err == -EINTR)
+		return err;
+	err2 = archil_log_wait(d, 0, killable);
+	return err2 ?: err;
+}
+
+int archil_delegs_flush(struct archil_mount *m, bool killable)
+{
+	struct archil_deleg *d;
+	u64 number;
+	int err, ret = 0;
+
+	/* All logs begin to move before the first is waited for. */
+	archil_delegs_kick(m);
+	for (number = 0; (d = archil_deleg_above(m, number)); archil_deleg_put(d)) {
+		number = d->number;
+		err = archil_deleg_flush(d, killable);
+		if (err == -EINTR) {
+			archil_deleg_put(d);
+			return err;
+		}
+		ret = ret ?: err;
+	}
+	return ret;
+}
+
+/* Begin to send whatever is appended. */
+void archil_delegs_kick(struct archil_mount *m)
+{
+	struct archil_deleg *d;
+	u64 number;
+
+	for (number = 0; (d = archil_deleg_above(m, number)); archil_deleg_put(d)) {
+		number = d->number;
+		if (!archil_log_idle(d))
+			archil_log_kick(d);
+	}
+}
+
+/* ---- losing ---- */
+
+static int archil_lose_inode(struct archil_deleg *d, struct inode *inode, void *arg)
+{
+	struct archil_inode *ai = archil_i(inode);
+	struct archil_deleg *old;
+
+	atomic_inc(&ai->lost);
+	smp_mb(); /* lost before the pages go: whoever dirties one later sees it */
+	old = archil_inode_disown(ai);
+	if (S_ISREG(inode->i_mode)) {
+		if (archil_inode_dirty(inode) || ai->last_seq > READ_ONCE(d->log.acked))
+			mapping_set_error(inode->i_mapping, -EIO);
+		archil_drop_data(inode);
+	} else if (ai->last_seq > READ_ONCE(d->log.acked)) {
+		mapping_set_error(inode->i_mapping, -EIO);
+	}
+	archil_inode_expire(inode);
+	archil_deleg_put(old);
+	return 0;
+}
+
+static void archil_deleg_revoke_work(struct work_struct *work)
+{
+	struct archil_deleg *d = container_of(work, struct archil_deleg, revoke_work);
+	struct dentry *root;
+
+	spin_lock(&d->mount->delegs.lock);
+	root = d->root;
+	d->root = NULL;
+	spin_unlock(&d->mount->delegs.lock);
+	archil_deleg_for_inodes(d, archil_lose_inode, NULL);
+	dput(root);
+	archil_deleg_put(d);
+}
+
+void archil_deleg_lost(struct archil_deleg *d)
+{
+	struct archil_delegs *ds = &d->mount->delegs;
+
+	spin_lock(&ds->lock);
+	if (!archil_deleg_erase(ds, d, ARCHIL_OWN_TAKEN)) {
+		spin_unlock(&ds->lock);
+		return;
+	}
+	WRITE_ONCE(ds->names_epoch, ds->names_epoch + 1);
+	spin_unlock(&ds->lock);
+
+	if (d->origin)
+		atomic64_inc(&d->mount->taken);
+	trace_archil_lost(d->mount->id, d->number);
+	archil_log_fail(d);
+	wake_up_all(&d->wait);
+	/* The tables' reference goes to the work. */
+	queue_work(d->mount->wq, &d->revoke_work);
+}
+
+void archil_deleg_revoked(struct archil_mount *m, u64 number)
+{
+	struct archil_delegs *ds = &m->delegs;
+	struct archil_deleg *d;
+
+	spin_lock(&ds->lock);
+	d = archil_deleg_from(ds, number);
+	if (d && d->number == number) {
+		refcount_inc(&d->ref);
+	} else {
+		d = NULL;
+		if (ds->nr_early < ARRAY_SIZE(ds->early))
+			ds->early[ds->nr_early++] = number;
+	}
+	spin_unlock(&ds->lock);
+	if (d) {
+		archil_deleg_lost(d);
+		archil_deleg_put(d);
+	}
+}
+
+void archil_delegs_no_grant_due(struct archil_mount *m)
+{
+	spin_lock(&m->delegs.lock);
+	m->delegs.nr_early = 0;
+	spin_unlock(&m->delegs.lock);
+}
+
+void archil_delegs_over(struct archil_mount *m)
+{
+	struct archil_deleg *d;
+
+	while ((d = archil_deleg_above(m, 0))) {
+		archil_deleg_lost(d);
+		archil_deleg_put(d);
+	}
+}
+
+void archil_delegs_unpin(struct archil_mount *m)
+{
+	struct archil_delegs *ds = &m->delegs;
+	struct archil_deleg *d;
+	struct dentry *root;
+	u64 number;
+
+	for (number = 0; (d = archil_deleg_above(m, number)); archil_deleg_put(d)) {
+		number = d->number;
+		root = NULL;
+		spin_lock(&ds->lock);
+		swap(root, d->root);
+		spin_unlock(&ds->lock);
+		dput(root);
+	}
+}
+
+void archil_delegs_exit(struct archil_mount *m)
+{
+	struct archil_deleg *d;
+
+	while ((d = archil_deleg_above(m, 0))) {
+		archil_deleg_close(d);
+		archil_deleg_put(d);
+	}
+}

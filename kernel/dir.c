@@ -1,0 +1,747 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * Names: looking up and changing them.
+ *
+ * A change takes one of two ways. Where one delegation covers everything that
+ * changes, it is a record in its log (archil_dir_log): prepare what can fail, enter,
+ * append, change memory, leave, wait for the acknowledgement. Otherwise it
+ * is a CHANGE (archil_dir_sync): the logs concerned are drained, the server does it or
+ * says why not, and memory follows the reply.
+ */
+#include <linux/slab.h>
+
+#include "dir.h"
+#include "inode.h"
+#include "names.h"
+#include "pagecache.h"
+
+/* ---- looking up ---- */
+
+/* What we have appended of this directory has arrived, so the server's word is ours. */
+int archil_dir_settle(struct inode *dir)
+{
+	struct archil_inode *ai = archil_i(dir);
+	struct archil_deleg *d;
+	int err = 0;
+
+	if (!READ_ONCE(ai->last_seq))
+		return 0;
+	d = archil_deleg_of(dir, NULL);
+	if (d && READ_ONCE(d->state) <= ARCHIL_OWN_DRAINING)
+		err = archil_log_wait(d, READ_ONCE(ai->last_seq), true);
+	archil_deleg_put(d);
+	return err == -EIO ? 0 : err;
+}
+
+/* -ENOENT comes with the commit too. */
+static struct inode *archil_lookup_ask(struct inode *dir, const struct qstr *name, u64 *commit)
+{
+	struct archil_lookup_req *body;
+	const struct archil_attr_rep *rep;
+	struct archil_req *req;
+	struct inode *inode;
+	int err;
+
+	err = archil_dir_settle(dir);
+	if (err)
+		return ERR_PTR(err);
+	req = archil_req_new(archil_mnt(dir->i_sb), ARCHIL_OP_LOOKUP, sizeof(*body) + name->len,
+			     sizeof(*rep) + ARCHIL_PATH_LEN, GFP_KERNEL);
+	if (!req)
+		return ERR_PTR(-ENOMEM);
+	body = req->body;
+	body->dir = cpu_to_le64(archil_i(dir)->ino);
+	body->name_len = cpu_to_le16(name->len);
+	memcpy(body + 1, name->name, name->len);
+	err = archil_req_call(req);
+	if (err != -EINTR)
+		*commit = req->commit;
+	if (err) {
+		inode = ERR_PTR(err);
+	} else {
+		rep = req->rep;
+		inode = archil_iget(dir->i_sb, &rep->attr, req->commit, (const char *)(rep + 1),
+				    le16_to_cpu(rep->target_len));
+	}
+	archil_req_put(req);
+	return inode;
+}
+
+static struct dentry *archil_lookup(struct inode *dir, struct dentry *dentry, unsigned int flags)
+{
+	struct inode *inode;
+	u64 commit = 0;
+
+	if (dentry->d_name.len > ARCHIL_NAME_LEN)
+		return ERR_PTR(-ENAMETOOLONG);
+	inode = archil_lookup_ask(dir, &dentry->d_name, &commit);
+	if (inode == ERR_PTR(-ENOENT))
+		inode = NULL;
+	else if (IS_ERR(inode))
+		return ERR_CAST(inode);
+	archil_name_seen(dentry, commit);
+	dentry = d_splice_alias(inode, dentry) ?: dentry;
+	if (!IS_ERR(dentry))
+		archil_name_seen(dentry, commit);
+	return dentry;
+}
+
+int archil_name_ask(struct inode *dir, struct dentry *dentry)
+{
+	struct name_snapshot name;
+	struct inode *inode;
+	u64 commit = 0;
+	int ret;
+
+	take_dentry_name_snapshot(&name, dentry);
+	inode = archil_lookup_ask(dir, &name.name, &commit);
+	release_dentry_name_snapshot(&name);
+	if (inode == ERR_PTR(-ENOENT))
+		inode = NULL;
+	else if (inode == ERR_PTR(-ESTALE))
+		return 0;
+	else if (IS_ERR(inode))
+		return PTR_ERR(inode);
+	ret = inode == d_inode(dentry);
+	if (ret)
+		archil_name_seen(dentry, commit);
+	iput(inode);
+	return ret;
+}
+
+/* ---- the way through the log ---- */
+
+/* The directory's cookie counter is right: attributes are from after the grant. */
+static int archil_dir_ready(struct inode *dir)
+{
+	struct archil_deleg *d = archil_deleg_of(dir, NULL);
+	int err = 0;
+
+	if (d && archil_i(dir)->commit < d->commit)
+		err = archil_revalidate(dir, true);
+	archil_deleg_put(d);
+	return err;
+}
+
+/* In memory: entries of this directory changed in record @seq. */
+static void archil_dir_changed(struct inode *dir, u64 seq, struct timespec64 now, int links)
+{
+	struct archil_inode *ai = archil_i(dir);
+
+	spin_lock(&ai->lock);
+	inode_set_mtime_to_ts(dir, now);
+	inode_set_ctime_to_ts(dir, now);
+	set_nlink(dir, dir->i_nlink + links);
+	ai->last_seq = seq;
+	spin_unlock(&ai->lock);
+}
+
+static void archil_inode_linked(struct inode *inode, u64 seq, struct timespec64 now, int links)
+{
+	struct archil_inode *ai = archil_i(inode);
+
+	spin_lock(&ai->lock);
+	inode_set_ctime_to_ts(inode, now);
+	set_nlink(inode, inode->i_nlink + links);
+	ai->last_seq = seq;
+	spin_unlock(&ai->lock);
+}
+
+/* Leave, and wait until the record is durable. */
+static int archil_dir_commit(struct archil_deleg *d, u64 seq)
+{
+	int err;
+
+	refcount_inc(&d->ref);
+	archil_deleg_leave(d);
+	err = seq ? archil_log_wait(d, seq, true) : -EIO;
+	archil_deleg_put(d);
+	return err;
+}
+
+static u64 archil_cookie(struct inode *dir)
+{
+	return archil_i(dir)->next_cookie;	/* i_rwsem is held */
+}
+
+/* ---- create, mkdir, symlink, mknod, tmpfile ---- */
+
+static void archil_create_attr(const struct archil_record *rec, struct archil_wattr *attr,
+			       struct inode *dir)
+{
+	memset(attr, 0, sizeof(*attr));
+	attr->ino = cpu_to_le64(rec->ino);
+	attr->size = cpu_to_le64(rec->data_len);
+	attr->parent = cpu_to_le64(archil_i(dir)->ino);
+	attr->atime = rec->atime;
+	attr->mtime = rec->mtime;
+	attr->ctime = rec->ctime;
+	attr->btime = rec->btime;
+	attr->mode = cpu_to_le32(rec->mode);
+	attr->nlink = cpu_to_le32(S_ISDIR(rec->mode) ? 2 : rec->flags & ARCHIL_CREATE_TMPFILE ? 0 : 1);
+	attr->uid = cpu_to_le32(rec->uid);
+	attr->gid = cpu_to_le32(rec->gid);
+	attr->rdev_major = cpu_to_le32(rec->rdev_major);
+	attr->rdev_minor = cpu_to_le32(rec->rdev_minor);
+	if (S_ISDIR(rec->mode))
+		attr->bytes = cpu_to_le64(ARCHIL_COOKIE_FIRST);
+}
+
+static int archil_create_record(struct inode *dir, const struct qstr *name, umode_t mode,
+				dev_t rdev, const char *target, struct archil_record *rec)
+{
+	struct user_namespace *ns = dir->i_sb->s_user_ns;
+	kgid_t gid = current_fsgid();
+
+	if (dir->i_mode & S_ISGID) {
+		gid = dir->i_gid;
+		if (S_ISDIR(mode))
+			mode |= S_ISGID;
+	}
+	rec->type = ARCHIL_REC_CREATE;
+	rec->dir = archil_i(dir)->ino;
+	rec->mode = mode;
+	rec->uid = from_kuid(ns, current_fsuid());
+	rec->gid = from_kgid(ns, gid);
+	if (rec->uid == (u32)-1 || rec->gid == (u32)-1)
+		return -EOVERFLOW;
+	rec->rdev_major = MAJOR(rdev);
+	rec->rdev_minor = MINOR(rdev);
+	rec->time = archil_now(dir);
+	rec->atime = rec->time;
+	rec->mtime = rec->time;
+	rec->ctime = rec->time;
+	rec->btime = rec->time;
+	if (name) {
+		rec->name = name->name;
+		rec->name_len = name->len;
+	}
+	if (target) {
+		rec->data = target;
+		rec->data_len = strlen(target);
+	}
+	return archil_ino_new(archil_mnt(dir->i_sb), &rec->ino);
+}
+
+/* In a directory that we own. -EROFS: we do not. */
+static struct inode *archil_create_log(struct inode *dir, struct dentry *dentry,
+				       struct archil_record *rec)
+{
+	bool tmp = rec->flags & ARCHIL_CREATE_TMPFILE;
+	struct archil_wattr attr;
+	struct archil_entry *e;
+	struct archil_deleg *d;
+	struct inode *inode;
+	u64 seq;
+	int err;
+
+	for (;;) {
+		err = archil_dir_ready(dir);
+		if (err)
+			return ERR_PTR(err);
+		rec->cookie = tmp ? 0 : archil_cookie(dir);
+		e = archil_entry_new(archil_mnt(dir->i_sb), rec, GFP_KERNEL_ACCOUNT,
+				     ARCHIL_ENTRY_WAIT);
+		if (IS_ERR(e))
+			return ERR_CAST(e);
+		err = archil_deleg_enter(dir, dentry->d_parent, &d);
+		if (!err && archil_i(dir)->commit >= d->commit)
+			break;
+		archil_entry_free(archil_mnt(dir->i_sb), e);
+		if (!err) {
+			archil_deleg_leave(d);	/* a new one: its cookies are not known yet */
+			continue;
+		}
+		if (err == -EAGAIN)
+			err = archil_deleg_wait(d);
+		if (err)
+			return ERR_PTR(err);
+	}
+
+	archil_create_attr(rec, &attr, dir);
+	attr.deleg = cpu_to_le64(d->number);
+	inode = archil_iget(dir->i_sb, &attr, d->commit, rec->data, rec->data_len);
+	if (IS_ERR(inode)) {
+		archil_entry_free(archil_mnt(dir->i_sb), e);
+		archil_deleg_leave(d);
+		return inode;
+	}
+	if (tmp) {
+		err = archil_orphan_prepare(inode);
+		if (err) {
+			archil_entry_free(archil_mnt(dir->i_sb), e);
+			goto out;
+		}
+		set_bit(ARCHIL_I_ORPHAN, &archil_i(inode)->flags);
+	}
+	archil_inode_own(archil_i(inode), d, READ_ONCE(d->mount->delegs.epoch));
+	seq = archil_log_append(d, e);
+	if (seq) {
+		archil_i(inode)->last_seq = seq;
+		if (!tmp) {
+			archil_i(dir)->next_cookie++;
+			archil_name_seen(dentry, d->commit);
+			ihold(inode);
+			d_instantiate(dentry, inode);
+			archil_dir_changed(dir, seq, inode_get_mtime(inode), S_ISDIR(rec->mode));
+		}
+	}
+	err = archil_dir_commit(d, seq);
+	if (!err)
+		return inode;
+	iput(inode);
+	if (err != -EINTR)
+		d_drop(dentry);
+	return ERR_PTR(err);
+out:
+	archil_deleg_leave(d);
+	iput(inode);
+	return ERR_PTR(err);
+}
+
+/* Where nobody owns the directory: the server makes it, and grants it to us. */
+static struct inode *archil_create_sync(struct inode *dir, struct dentry *dentry,
+					struct archil_record *rec)
+{
+	bool grant = S_ISREG(rec->mode) || S_ISDIR(rec->mode);
+	struct archil_change_rep rep;
+	struct inode *inode;
+	u64 commit;
+	int err;
+
+	rec->cookie = 0;
+	err = archil_sync_change(archil_mnt(dir->i_sb), rec, grant, dentry, &rep, &commit);
+	if (err) {
+		d_drop(dentry);
+		return ERR_PTR(err);
+	}
+	inode = archil_iget(dir->i_sb, &rep.attr, commit, rec->data, rec->data_len);
+	if (IS_ERR(inode)) {
+		d_drop(dentry);
+		return inode;
+	}
+	archil_name_seen(dentry, commit);
+	ihold(inode);
+	d_instantiate(dentry, inode);
+	archil_inode_expire(dir);
+	return inode;
+}
+
+static int archil_make(struct inode *dir, struct dentry *dentry, umode_t mode, dev_t rdev,
+		       const char *target)
+{
+	struct archil_record rec = { };
+	struct inode *inode;
+	int err;
+
+	err = archil_create_record(dir, &dentry->d_name, mode, rdev, target, &rec);
+	if (err)
+		return err;
+	inode = archil_create_log(dir, dentry, &rec);
+	if (inode == ERR_PTR(-EROFS))
+		inode = archil_create_sync(dir, dentry, &rec);
+	if (IS_ERR(inode))
+		return PTR_ERR(inode);
+	iput(inode);
+	return 0;
+}
+
+static int archil_create(struct mnt_idmap *idmap, struct inode *dir, struct dentry *dentry,
+			 umode_t mode)
+{
+	return archil_make(dir, dentry, mode, 0, NULL);
+}
+COMPAT_CREATE(archil_create)
+
+static struct dentry *archil_mkdir(struct mnt_idmap *idmap, struct inode *dir,
+				   struct dentry *dentry, umode_t mode)
+{
+	return ERR_PTR(archil_make(dir, dentry, mode | S_IFDIR, 0, NULL));
+}
+COMPAT_MKDIR(archil_mkdir)
+
+static int archil_mknod(struct mnt_idmap *idmap, struct inode *dir, struct dentry *dentry,
+			umode_t mode, dev_t rdev)
+{
+	return archil_make(dir, dentry, mode, rdev, NULL);
+}
+
+static int archil_symlink(struct mnt_idmap *idmap, struct inode *dir, struct dentry *dentry,
+			  const char *target)
+{
+	if (strlen(target) > ARCHIL_PATH_LEN)
+		return -ENAMETOOLONG;
+	return archil_make(dir, dentry, S_IFLNK | 0777, 0, target);
+}
+
+static int archil_tmpfile(struct mnt_idmap *idmap, struct inode *dir, struct file *file,
+			  umode_t mode)
+{
+	struct dentry *dentry = file->f_path.dentry;
+	struct archil_record rec = { .flags = ARCHIL_CREATE_TMPFILE };
+	struct inode *inode;
+	int err;
+
+	err = archil_create_record(dir, NULL, mode, 0, NULL, &rec);
+	if (err)
+		return err;
+	inode = archil_create_log(dir, dentry, &rec);
+	if (inode == ERR_PTR(-EROFS))
+		return archil_not_owned(dir);
+	if (IS_ERR(inode))
+		return PTR_ERR(inode);
+	set_nlink(inode, 1);	/* d_tmpfile() takes it to 0 */
+	d_tmpfile(file, inode);
+	return finish_open_simple(file, 0);
+}
+
+/* ---- link, unlink, rmdir, rename ---- */
+
+/* Is this inode covered by the same delegation as a directory, as far as a log may say? */
+static bool archil_same_deleg(struct inode *inode, struct dentry *dentry, struct archil_deleg *d)
+{
+	struct archil_deleg *own = archil_deleg_of(inode, dentry);
+
+	archil_deleg_put(own);
+	return own == d;
+}
+
+/* Everything of this inode, and what was appended of its delegation, is durable. */
+static int archil_settle(struct inode *inode)
+{
+	return archil_sync_inode(inode, true);
+}
+
+static int archil_link(struct dentry *old, struct inode *dir, struct dentry *dentry)
+{
+	struct inode *inode = d_inode(old);
+	struct archil_inode *ai = archil_i(inode);
+	struct archil_mount *m = archil_mnt(dir->i_sb);
+	struct archil_record rec = {
+		.type = ARCHIL_REC_LINK,
+		.dir = archil_i(dir)->ino,
+		.ino = ai->ino,
+		.time = archil_now(dir),
+		.name = dentry->d_name.name,
+		.name_len = dentry->d_name.len,
+	};
+	struct timespec64 now = current_time(dir);
+	struct archil_change_rep rep;
+	struct archil_deleg *d, *d2;
+	struct archil_entry *e;
+	u64 seq, commit;
+	int err;
+
+	err = archil_own(inode, old, false, &d2);
+	if (err)
+		return err;
+	archil_deleg_leave(d2);
+	err = archil_dir_ready(dir);
+	if (err)
+		return err;
+	err = archil_own(dir, dentry->d_parent, false, &d);
+	if (err)
+		return err;
+	if (archil_same_deleg(inode, old, d) && archil_i(dir)->commit >= d->commit) {
+		archil_deleg_leave(d);
+		rec.cookie = archil_cookie(dir);
+		e = archil_entry_new(m, &rec, GFP_KERNEL_ACCOUNT, ARCHIL_ENTRY_WAIT);
+		if (IS_ERR(e))
+			return PTR_ERR(e);
+		err = archil_own(dir, dentry->d_parent, false, &d);
+		if (err) {
+			archil_entry_free(m, e);
+			return err;
+		}
+		if (archil_same_deleg(inode, old, d)) {
+			seq = archil_log_append(d, e);
+			if (seq) {
+				archil_i(dir)->next_cookie++;
+				archil_inode_linked(inode, seq, now, 1);
+				archil_orphan_cancel(inode);
+				ai->home_deleg = d->number;
+				archil_dir_changed(dir, seq, now, 0);
+				archil_name_seen(dentry, d->commit);
+				ihold(inode);
+				d_instantiate(dentry, inode);
+			}
+			err = archil_dir_commit(d, seq);
+			if (err && err != -EINTR)
+				d_drop(dentry);
+			return err;
+		}
+		archil_entry_free(m, e);
+	}
+	archil_deleg_leave(d);
+
+	rec.cookie = 0;
+	err = archil_settle(inode);
+	if (!err)
+		err = archil_settle(dir);
+	if (!err)
+		err = archil_sync_change(m, &rec, false, NULL, &rep, &commit);
+	if (err) {
+		d_drop(dentry);
+		return err;
+	}
+	archil_inode_relinked(inode, &rep.attr, commit);
+	archil_dir_reread(dir);
+	archil_name_seen(dentry, commit);
+	ihold(inode);
+	d_instantiate(dentry, inode);
+	return 0;
+}
+
+/* A change that no single log can carry: drain, ask, follow the reply. */
+static int archil_unlink_sync(struct inode *dir, struct dentry *dentry, struct archil_record *rec)
+{
+	struct inode *inode = d_inode(dentry);
+	struct archil_change_rep rep;
+	u64 commit;
+	int err;
+
+	err = archil_settle(inode);
+	if (!err)
+		err = archil_settle(dir);
+	if (!err)
+		err = archil_sync_change(archil_mnt(dir->i_sb), rec, false, NULL, &rep, &commit);
+	if (err)
+		return err;
+	archil_inode_relinked(inode, &rep.attr, commit);
+	archil_dir_reread(dir);
+	return 0;
+}
+
+static int archil_remove(struct inode *dir, struct dentry *dentry)
+{
+	struct inode *inode = d_inode(dentry);
+	struct archil_mount *m = archil_mnt(dir->i_sb);
+	struct timespec64 now = current_time(dir);
+	bool isdir = S_ISDIR(inode->i_mode);
+	struct archil_record rec = {
+		.type = ARCHIL_REC_UNLINK,
+		.flags = S_ISREG(inode->i_mode) ? ARCHIL_UNLINK_OPEN : 0,
+		.dir = archil_i(dir)->ino,
+		.ino = archil_i(inode)->ino,
+		.name = dentry->d_name.name,
+		.name_len = dentry->d_name.len,
+	};
+	struct archil_entry *e;
+	struct archil_deleg *d;
+	u64 seq;
+	int err;
+
+	archil_time_to_wire(&rec.time, now);
+	err = archil_own(dir, dentry->d_parent, false, &d);
+	if (err)
+		return err;
+	archil_deleg_leave(d);
+	if (isdir) {
+		err = archil_dir_empty(inode);
+		if (err)
+			return err;
+	}
+	if (!isdir && inode->i_nlink > 1)
+		return archil_unlink_sync(dir, dentry, &rec);
+
+	e = archil_entry_new(m, &rec, GFP_KERNEL_ACCOUNT, ARCHIL_ENTRY_FREE);
+	if (IS_ERR(e))
+		return PTR_ERR(e);
+	err = S_ISREG(inode->i_mode) ? archil_orphan_prepare(inode) : 0;
+	if (!err)
+		err = archil_own(dir, dentry->d_parent, false, &d);
+	if (err) {
+		archil_entry_free(m, e);
+		return err;
+	}
+	archil_inode_own(archil_i(inode), d, READ_ONCE(m->delegs.epoch));
+	seq = archil_log_append(d, e);
+	if (seq) {
+		if (S_ISREG(inode->i_mode))
+			set_bit(ARCHIL_I_ORPHAN, &archil_i(inode)->flags);
+		archil_inode_linked(inode, seq, now, isdir ? -(int)inode->i_nlink : -1);
+		archil_dir_changed(dir, seq, now, isdir ? -1 : 0);
+		archil_name_seen(dentry, d->commit);
+	}
+	return archil_dir_commit(d, seq);
+}
+
+/* EBUSY on one of the two goes before EROFS on the other. */
+static int archil_own_both(struct inode *old_dir, struct dentry *old, struct inode *new_dir,
+			   struct dentry *new)
+{
+	struct archil_deleg *d;
+	int err, err2;
+
+	err = archil_own(old_dir, old, false, &d);
+	if (!err)
+		archil_deleg_leave(d);
+	else if (err != -EROFS)
+		return err;
+	err2 = archil_own(new_dir, new, false, &d);
+	if (!err2)
+		archil_deleg_leave(d);
+	return err2 == -EBUSY ? err2 : err ?: err2;
+}
+
+/* What the log may carry: both directories, what moves and what it replaces, in one delegation. */
+static int archil_rename_log(struct archil_deleg *d, struct inode *old_dir, struct dentry *old,
+			     struct inode *new_dir, struct dentry *new, struct archil_entry *e,
+			     bool exchange, struct timespec64 now)
+{
+	struct inode *inode = d_inode(old), *target = d_inode(new);
+	bool isdir = S_ISDIR(inode->i_mode), tdir = target && S_ISDIR(target->i_mode);
+	int old_links = 0, new_links = 0;
+	u64 seq = archil_log_append(d, e);
+
+	if (!seq)
+		return archil_dir_commit(d, 0);
+	if (old_dir != new_dir) {
+		old_links = (exchange && tdir) - isdir;
+		new_links = isdir - (exchange && tdir);
+	}
+	if (!exchange) {
+		archil_i(new_dir)->next_cookie++;
+		if (tdir)
+			new_links--;
+	}
+	archil_inode_linked(inode, seq, now, 0);
+	if (target && exchange) {
+		archil_inode_linked(target, seq, now, 0);
+	} else if (target) {
+		if (S_ISREG(target->i_mode))
+			set_bit(ARCHIL_I_ORPHAN, &archil_i(target)->flags);
+		archil_inode_own(archil_i(target), d, READ_ONCE(d->mount->delegs.epoch));
+		archil_inode_linked(target, seq, now, tdir ? -(int)target->i_nlink : -1);
+	}
+	archil_dir_changed(old_dir, seq, now, old_links);
+	if (new_dir != old_dir || new_links)
+		archil_dir_changed(new_dir, seq, now, new_links);
+	archil_name_seen(old, d->commit);
+	archil_name_seen(new, d->commit);
+	return archil_dir_commit(d, seq);
+}
+
+static int archil_rename_sync(struct inode *old_dir, struct dentry *old, struct inode *new_dir,
+			      struct dentry *new, struct archil_record *rec)
+{
+	struct archil_mount *m = archil_mnt(old_dir->i_sb);
+	struct inode *inode = d_inode(old), *target = d_inode(new);
+	struct archil_change_rep rep;
+	u64 commit;
+	int err;
+
+	rec->cookie = 0;
+	err = archil_settle(inode);
+	if (!err && target)
+		err = archil_settle(target);
+	if (!err)
+		err = archil_settle(old_dir);
+	if (!err)
+		err = archil_settle(new_dir);
+	if (!err)
+		err = archil_sync_change(m, rec, false, NULL, &rep, &commit);
+	if (err)
+		return err;
+	/* What is beneath belongs to another delegation now. */
+	spin_lock(&m->delegs.lock);
+	WRITE_ONCE(m->delegs.epoch, m->delegs.epoch + 1);
+	WRITE_ONCE(m->delegs.names_epoch, m->delegs.names_epoch + 1);
+	spin_unlock(&m->delegs.lock);
+	archil_inode_relinked(inode, &rep.attr, commit);
+	if (target)
+		archil_dir_reread(target);
+	archil_dir_reread(old_dir);
+	archil_dir_reread(new_dir);
+	return 0;
+}
+
+static int archil_rename(struct mnt_idmap *idmap, struct inode *old_dir, struct dentry *old,
+			 struct inode *new_dir, struct dentry *new, unsigned int flags)
+{
+	struct inode *inode = d_inode(old), *target = d_inode(new);
+	struct archil_mount *m = archil_mnt(old_dir->i_sb);
+	bool exchange = flags & RENAME_EXCHANGE;
+	struct timespec64 now = current_time(old_dir);
+	struct archil_record rec = {
+		.type = ARCHIL_REC_RENAME,
+		.flags = exchange ? ARCHIL_RENAME_EXCHANGE : 0,
+		.dir = archil_i(old_dir)->ino,
+		.new_dir = archil_i(new_dir)->ino,
+		.ino = archil_i(inode)->ino,
+		.target = target ? archil_i(target)->ino : 0,
+		.name = old->d_name.name,
+		.name_len = old->d_name.len,
+		.new_name = new->d_name.name,
+		.new_name_len = new->d_name.len,
+	};
+	struct archil_deleg *d;
+	struct archil_entry *e;
+	bool one;
+	int err;
+
+	if (flags & ~(RENAME_NOREPLACE | RENAME_EXCHANGE))
+		return -EINVAL;
+	if (target && !exchange && S_ISREG(target->i_mode))
+		rec.flags |= ARCHIL_RENAME_OPEN;
+	archil_time_to_wire(&rec.time, now);
+
+	err = archil_own_both(old_dir, old->d_parent, new_dir, new->d_parent);
+	if (err)
+		return err;
+	if (target && !exchange && S_ISDIR(target->i_mode)) {
+		err = archil_dir_empty(target);
+		if (err)
+			return err;
+	}
+	/* The new name never shows less than the data that it was given for. */
+	if (target && !exchange && S_ISREG(inode->i_mode)) {
+		err = archil_flush_data(inode, true);
+		if (err)
+			return err;
+	}
+	err = archil_dir_ready(new_dir);
+	if (err)
+		return err;
+	if (!S_ISDIR(inode->i_mode) && inode->i_nlink > 1)
+		return archil_rename_sync(old_dir, old, new_dir, new, &rec);
+	if (target && !S_ISDIR(target->i_mode) && target->i_nlink > 1)
+		return archil_rename_sync(old_dir, old, new_dir, new, &rec);
+
+	rec.cookie = exchange ? 0 : archil_cookie(new_dir);
+	e = archil_entry_new(m, &rec, GFP_KERNEL_ACCOUNT, ARCHIL_ENTRY_WAIT);
+	if (IS_ERR(e))
+		return PTR_ERR(e);
+	err = target && S_ISREG(target->i_mode) && !exchange ? archil_orphan_prepare(target) : 0;
+	if (!err)
+		err = archil_own(new_dir, new->d_parent, false, &d);
+	if (err) {
+		archil_entry_free(m, e);
+		return err;
+	}
+	one = archil_same_deleg(old_dir, old->d_parent, d) && archil_same_deleg(inode, old, d) &&
+	      (!target || archil_same_deleg(target, new, d)) &&
+	      archil_i(new_dir)->commit >= d->commit;
+	if (one)
+		return archil_rename_log(d, old_dir, old, new_dir, new, e, exchange, now);
+	archil_deleg_leave(d);
+	archil_entry_free(m, e);
+	return archil_rename_sync(old_dir, old, new_dir, new, &rec);
+}
+
+const struct inode_operations archil_dir_iops = {
+	.lookup		= archil_lookup,
+	.create		= COMPAT_CREATE_OP(archil_create),
+	.mkdir		= COMPAT_MKDIR_OP(archil_mkdir),
+	.mknod		= archil_mknod,
+	.symlink	= archil_symlink,
+	.tmpfile	= archil_tmpfile,
+	.link		= archil_link,
+	.unlink		= archil_remove,
+	.rmdir		= archil_remove,
+	.rename		= archil_rename,
+	.getattr	= archil_getattr,
+	.setattr	= archil_setattr,
+	.permission	= archil_permission,
+	.listxattr	= archil_listxattr,
+};

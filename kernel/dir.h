@@ -1,0 +1,17 @@
+/* SPDX-License-Identifier: GPL-2.0 */
+/* Directories. */
+#ifndef ARCHIL_DIR_H
+#define ARCHIL_DIR_H
+
+struct dentry;
+struct inode;
+
+/* Ask the server about a name that is cached: 1 as before, 0 it is not, or an error. */
+int archil_name_ask(struct inode *dir, struct dentry *dentry);
+
+/* What we have appended of this directory has arrived. -EINTR. */
+int archil_dir_settle(struct inode *dir);
+/* 0, -ENOTEMPTY, or another error. */
+int archil_dir_empty(struct inode *dir);
+
+#endif /* ARCHIL_DIR_H */

@@ -1,0 +1,98 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * Cached names.
+ *
+ * 1. A name, there or not, was seen at a commit. In a directory that we own it is
+ *    valid, without asking, if that is not before the grant's; only we change it.
+ * 2. Elsewhere it is valid for cache_ttl after it was seen, then asked for again.
+ * 3. When a delegation is lost, all names are asked for again (names_epoch): what we did
+ *    under it may not have happened.
+ */
+#include <linux/namei.h>
+#include <linux/slab.h>
+
+#include "dir.h"
+#include "inode.h"
+#include "names.h"
+
+struct archil_name {
+	u64 commit;
+	unsigned long expires;		/* jiffies */
+	u32 epoch;			/* delegs->names_epoch when it was seen */
+	struct rcu_head rcu;
+};
+
+static int archil_d_init(struct dentry *dentry)
+{
+	struct archil_name *name = kzalloc(sizeof(*name), GFP_KERNEL_ACCOUNT);
+
+	dentry->d_fsdata = name;
+	return name ? 0 : -ENOMEM;
+}
+
+static void archil_d_release(struct dentry *dentry)
+{
+	struct archil_name *name = dentry->d_fsdata;
+
+	if (name)
+		kfree_rcu(name, rcu);
+}
+
+void archil_name_seen(struct dentry *dentry, u64 commit)
+{
+	struct archil_mount *m = archil_mnt(dentry->d_sb);
+	struct archil_name *name = dentry->d_fsdata;
+
+	WRITE_ONCE(name->commit, commit);
+	WRITE_ONCE(name->expires, jiffies + m->cache_ttl * HZ);
+	WRITE_ONCE(name->epoch, READ_ONCE(m->delegs.names_epoch));
+}
+
+/* Without references or locks: under RCU, or with a stable parent. */
+static bool archil_name_valid(struct dentry *dentry, struct inode *dir)
+{
+	struct archil_mount *m = archil_mnt(dentry->d_sb);
+	struct archil_name *name = dentry->d_fsdata;
+	struct archil_inode *ai = archil_i(dir);
+	struct archil_deleg *d;
+	bool valid = false;
+
+	if (READ_ONCE(name->epoch) != READ_ONCE(m->delegs.names_epoch))
+		return false;
+	if (time_before(jiffies, READ_ONCE(name->expires)))
+		return true;
+	rcu_read_lock();
+	d = READ_ONCE(ai->own);	/* freed by RCU */
+	if (d && READ_ONCE(ai->own_epoch) == READ_ONCE(m->delegs.epoch))
+		valid = READ_ONCE(d->state) <= ARCHIL_OWN_DRAINING &&
+			READ_ONCE(name->commit) >= d->commit;
+	rcu_read_unlock();
+	return valid;
+}
+
+static int archil_d_revalidate(struct inode *dir, const struct qstr *qname,
+			       struct dentry *dentry, unsigned int flags)
+{
+	struct dentry *parent;
+	struct inode *inode;
+	int ret;
+
+	if (flags & LOOKUP_RCU) {
+		parent = READ_ONCE(dentry->d_parent);
+		inode = d_inode_rcu(parent);
+		return inode && archil_name_valid(dentry, inode) ? 1 : -ECHILD;
+	}
+	parent = dget_parent(dentry);
+	inode = d_inode(parent);
+	archil_deleg_put(archil_deleg_of(inode, parent));
+	ret = archil_name_valid(dentry, inode) ? 1 : archil_name_ask(inode, dentry);
+	dput(parent);
+	return ret;
+}
+COMPAT_D_REVALIDATE(archil_d_revalidate)
+
+const struct dentry_operations archil_dentry_ops = {
+	.d_init		= archil_d_init,
+	.d_release	= archil_d_release,
+	.d_revalidate	= COMPAT_D_REVALIDATE_OP(archil_d_revalidate),
+};

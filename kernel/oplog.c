@@ -1,0 +1,336 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * The log of one delegation.
+ *
+ * 1. Records are numbered from 1 without a gap, in the order of append; append and
+ *    numbering are one step under the log's lock.
+ * 2. A batch is sealed when it is sent, never before: what is open can still be added to.
+ *    Batches are submitted in order, several may be in flight, and the transport
+ *    keeps their order when it sends again.
+ * 3. A batch is acknowledged when it is durable. acked only grows.
+ * 4. An accepted record can not fail at the server. If the server refuses a batch
+ *    all the same, or says that the delegation was taken, the delegation is lost.
+ * 5. Sending waits for memory by trying again, not by failing.
+ */
+#include <linux/sched/mm.h>
+#include <linux/slab.h>
+
+#include "super.h"
+#include "trace.h"
+
+#define ARCHIL_LOG_IN_FLIGHT	4
+#define ARCHIL_BATCH_RECORDS	1024
+#define ARCHIL_LOG_KICK		(256 << 10)	/* open bytes that are sent without being asked */
+
+struct archil_batch_req {
+	struct archil_deleg *deleg;	/* reference */
+	struct list_head entries;
+	u64 last_seq;
+	u64 charge;
+	unsigned int count;
+	u64 bytes;
+	struct kvec vec[];
+};
+
+static struct archil_entry *archil_entry_alloc(struct archil_mount *m,
+					       const struct archil_record *rec, gfp_t gfp,
+					       enum archil_entry_credit how)
+{
+	size_t len = archil_record_size(rec);
+	struct archil_entry *e;
+	int err;
+
+	e = kvmalloc(struct_size(e, data, len), gfp);
+	if (!e)
+		return ERR_PTR(-ENOMEM);
+	e->len = len;
+	e->charge = how == ARCHIL_ENTRY_FREE ? 0 : archil_record_charge(rec);
+	err = archil_credit_take(m, e->charge, how == ARCHIL_ENTRY_NOWAIT);
+	if (err) {
+		kvfree(e);
+		return ERR_PTR(err);
+	}
+	return e;
+}
+
+void archil_entry_fill(struct archil_entry *e, const struct archil_record *rec)
+{
+	size_t pos = 0;
+
+	archil_record_put(e->data, e->len, &pos, rec);
+	e->len = pos;
+}
+
+struct archil_entry *archil_entry_reserve(struct archil_mount *m, const struct archil_record *rec,
+					  gfp_t gfp)
+{
+	return archil_entry_alloc(m, rec, gfp, ARCHIL_ENTRY_WAIT);
+}
+
+struct archil_entry *archil_entry_new(struct archil_mount *m, const struct archil_record *rec,
+				      gfp_t gfp, enum archil_entry_credit how)
+{
+	struct archil_entry *e = archil_entry_alloc(m, rec, gfp, how);
+
+	if (!IS_ERR(e))
+		archil_entry_fill(e, rec);
+	return e;
+}
+
+void archil_entry_free(struct archil_mount *m, struct archil_entry *e)
+{
+	archil_credit_return(m, e->charge);
+	kvfree(e);
+}
+
+u64 archil_log_append(struct archil_deleg *d, struct archil_entry *e)
+{
+	struct archil_log *log = &d->log;
+	bool kick;
+
+	spin_lock(&log->lock);
+	if (log->error) {
+		spin_unlock(&log->lock);
+		archil_entry_free(d->mount, e);
+		return 0;
+	}
+	e->seq = log->next_seq++;
+	list_add_tail(&e->list, &log->open);
+	log->open_bytes += e->len;
+	kick = log->open_bytes >= ARCHIL_LOG_KICK;
+	spin_unlock(&log->lock);
+	atomic_inc(&log->backlog);
+	atomic64_add(e->len, &log->backlog_bytes);
+	trace_archil_log_append(d->mount->id, d->number, e->seq, e->len);
+	if (kick)
+		archil_log_kick(d);
+	return e->seq;
+}
+
+static void archil_log_free(struct archil_deleg *d, struct list_head *entries)
+{
+	struct archil_entry *e, *next;
+
+	list_for_each_entry_safe(e, next, entries, list) {
+		atomic_dec(&d->log.backlog);
+		atomic64_sub(e->len, &d->log.backlog_bytes);
+		archil_entry_free(d->mount, e);
+	}
+	INIT_LIST_HEAD(entries);
+}
+
+/* ---- sending ---- */
+
+static void archil_batch_done(struct archil_req *req)
+{
+	struct archil_batch_req *b = req->private;
+	const struct archil_log_rep *rep = req->rep;
+	const struct archil_closed *closed = req->rep;
+	struct archil_deleg *d = b->deleg;
+	struct archil_log *log = &d->log;
+	u64 applied = 0, credit = 0;
+	bool more;
+
+	if (!req->error && !req->status) {
+		applied = le64_to_cpu(rep->applied);
+		credit = le64_to_cpu(rep->credit);
+	} else if (!req->error && req->status == ARCHIL_ST_CLOSED && req->rep_len >= sizeof(*closed)) {
+		applied = le64_to_cpu(closed->seq);
+	}
+	if (applied >= b->last_seq) {
+		struct archil_entry *e, *next;
+
+		list_for_each_entry_safe(e, next, &b->entries, list)
+			kvfree(e);
+		INIT_LIST_HEAD(&b->entries);
+		archil_credit_settle(d->mount, b->charge);
+		archil_credit_add(d->mount, credit);
+		atomic_sub(b->count, &log->backlog);
+		atomic64_sub(b->bytes, &log->backlog_bytes);
+		spin_lock(&log->lock);
+		log->in_flight--;
+		if (b->last_seq > log->acked)
+			WRITE_ONCE(log->acked, b->last_seq);
+		more = !list_empty(&log->open) && log->want_seq > log->acked;
+		spin_unlock(&log->lock);
+		trace_archil_log_ack(d->mount->id, d->number, b->last_seq);
+		wake_up_all(&log->wait);
+		if (more)
+			archil_log_kick(d);
+		return;
+	}
+	spin_lock(&log->lock);
+	log->in_flight--;
+	spin_unlock(&log->lock);
+	if (!req->error && req->status != ARCHIL_ST_TAKEN)
+		pr_err("mount %llu: the server refuses records up to %llu of delegation %llu: %u\n",
+		       d->mount->id, b->last_seq, d->number, req->status);
+	archil_deleg_lost(d);
+	wake_up_all(&log->wait);
+}
+
+static void archil_batch_release(struct archil_req *req)
+{
+	struct archil_batch_req *b = req->private;
+
+	archil_log_free(b->deleg, &b->entries);
+	archil_deleg_put(b->deleg);
+	kvfree(b);
+}
+
+/* Seal what is open, as much as fits, and submit it. False: no memory. */
+static bool archil_log_send_batch(struct archil_deleg *d)
+{
+	struct archil_log *log = &d->log;
+	u32 limit = d->mount->payload_max;
+	struct archil_log_req *body;
+	struct archil_batch_req *b;
+	struct archil_entry *e, *next;
+	struct archil_req *req;
+
+	b = kvmalloc(struct_size(b, vec, ARCHIL_BATCH_RECORDS), GFP_NOFS);
+	if (!b)
+		return false;
+	req = archil_req_new(d->mount, ARCHIL_OP_LOG, sizeof(*body), sizeof(struct archil_log_rep),
+			     GFP_NOFS);
+	if (!req) {
+		kvfree(b);
+		return false;
+	}
+	INIT_LIST_HEAD(&b->entries);
+	b->count = 0;
+	b->charge = 0;
+	b->bytes = 0;
+	body = req->body;
+	body->deleg = cpu_to_le64(d->number);
+
+	spin_lock(&log->lock);
+	list_for_each_entry_safe(e, next, &log->open, list) {
+		if (b->count == ARCHIL_BATCH_RECORDS || req->out_len + e->len > limit)
+			break;
+		if (!b->count)
+			body->first_seq = cpu_to_le64(e->seq);
+		b->vec[b->count].iov_base = e->data;
+		b->vec[b->count++].iov_len = e->len;
+		b->charge += e->charge;
+		b->bytes += e->len;
+		b->last_seq = e->seq;
+		req->out_len += e->len;
+		log->open_bytes -= e->len;
+		list_move_tail(&e->list, &b->entries);
+	}
+	if (b->count)
+		log->in_flight++;
+	spin_unlock(&log->lock);
+
+	refcount_inc(&d->ref);
+	b->deleg = d;
+	body->count = cpu_to_le32(b->count);
+	req->out_kvec = b->vec;
+	req->out_nr = b->count;
+	req->urgent = true;
+	req->private = b;
+	req->done = archil_batch_done;
+	req->release = archil_batch_release;
+	if (b->count) {
+		atomic64_add(b->count, &d->mount->tp.records);
+		atomic64_inc(&d->mount->tp.batches);
+		trace_archil_log_batch(d->mount->id, d->number, b->last_seq, b->count);
+		archil_req_submit(req);
+	}
+	archil_req_put(req);
+	return true;
+}
+
+static void archil_log_send(struct work_struct *work)
+{
+	struct archil_log *log = container_of(to_delayed_work(work), struct archil_log, send_work);
+	struct archil_deleg *d = container_of(log, struct archil_deleg, log);
+	unsigned int nofs = memalloc_nofs_save();
+	bool due;
+
+	for (;;) {
+		spin_lock(&log->lock);
+		due = !log->error && !list_empty(&log->open) && log->in_flight < ARCHIL_LOG_IN_FLIGHT;
+		spin_unlock(&log->lock);
+		if (!due)
+			break;
+		if (!archil_log_send_batch(d)) {
+			refcount_inc(&d->ref);
+			if (!queue_delayed_work(d->mount->wq, &log->send_work, HZ / 50))
+				archil_deleg_put(d);
+			break;
+		}
+	}
+	memalloc_nofs_restore(nofs);
+	archil_deleg_put(d);
+}
+
+void archil_log_kick(struct archil_deleg *d)
+{
+	refcount_inc(&d->ref);
+	if (mod_delayed_work(d->mount->wq, &d->log.send_work, 0))
+		archil_deleg_put(d);
+}
+
+int archil_log_wait(struct archil_deleg *d, u64 seq, bool killable)
+{
+	struct archil_log *log = &d->log;
+	bool open;
+
+	spin_lock(&log->lock);
+	if (!seq)
+		seq = log->next_seq - 1;
+	if (seq > log->want_seq)
+		log->want_seq = seq;
+	open = !list_empty(&log->open);
+	spin_unlock(&log->lock);
+	if (READ_ONCE(log->acked) >= seq)
+		return 0;
+	if (open)
+		archil_log_kick(d);
+	if (!killable)
+		wait_event(log->wait, READ_ONCE(log->acked) >= seq || READ_ONCE(log->error));
+	else if (wait_event_killable(log->wait,
+				     READ_ONCE(log->acked) >= seq || READ_ONCE(log->error)))
+		return -EINTR;
+	return READ_ONCE(log->acked) >= seq ? 0 : READ_ONCE(log->error);
+}
+
+void archil_log_fail(struct archil_deleg *d)
+{
+	struct archil_log *log = &d->log;
+	LIST_HEAD(lost);
+
+	spin_lock(&log->lock);
+	WRITE_ONCE(log->error, -EIO);
+	list_splice_init(&log->open, &lost);
+	log->open_bytes = 0;
+	spin_unlock(&log->lock);
+	archil_log_free(d, &lost);
+	wake_up_all(&log->wait);
+}
+
+u64 archil_log_last(struct archil_deleg *d)
+{
+	u64 last;
+
+	spin_lock(&d->log.lock);
+	last = d->log.next_seq - 1;
+	spin_unlock(&d->log.lock);
+	return last;
+}
+
+bool archil_log_idle(struct archil_deleg *d)
+{
+	return READ_ONCE(d->log.acked) >= archil_log_last(d);
+}
+
+void archil_log_init(struct archil_log *log)
+{
+	spin_lock_init(&log->lock);
+	INIT_LIST_HEAD(&log->open);
+	log->next_seq = 1;
+	INIT_DELAYED_WORK(&log->send_work, archil_log_send);
+	init_waitqueue_head(&log->wait);
+}

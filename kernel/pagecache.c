@@ -1,0 +1,803 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * File pages.
+ *
+ * 1. Ownership is tested with the folio locked, entered until the folio is dirty
+ *    (deleg.c). Reading what a partial write needs, taking credit and waiting for a drain
+ *    come before that, killably.
+ * 2. Small contents: as long as a file was never larger than inline_max and never
+ *    stored to through a mapping (ARCHIL_I_BULK), every write(2) appends a CONTENT
+ *    record of what it wrote, and that is how the bytes travel. The folio is dirty until the
+ *    record is acknowledged, so that memory keeps it, but it is never sent.
+ * 3. Bulk: dirty folios are sent as WRITEs, each after the last record of its inode.
+ *    The range stays under write-back until answered.
+ * 4. Size and times follow in a SETATTR record when WRITEs were acknowledged: the size only up
+ *    to the first page that is still dirty or under way, so nobody ever sees a
+ *    size without its bytes.
+ * 5. A dirty folio without a live delegation is dropped and EIO recorded.
+ */
+#include <linux/backing-dev.h>
+#include <linux/pagemap.h>
+#include <linux/slab.h>
+#include <linux/uio.h>
+#include <linux/writeback.h>
+
+#include "inode.h"
+#include "file.h"
+#include "pagecache.h"
+
+#define ARCHIL_WRITES_IN_FLIGHT	64
+
+/* ---- reading ---- */
+
+/* A READ or WRITE of consecutive folios. */
+struct archil_io {
+	struct inode *inode;
+	struct archil_deleg *deleg;	/* WRITE: reference */
+	loff_t pos;
+	unsigned int nr, cap;
+	struct bio_vec vec[];
+};
+
+static void archil_io_release(struct archil_req *req)
+{
+	struct archil_io *io = req->private;
+
+	archil_deleg_put(io->deleg);
+	kfree(io);
+}
+
+static struct archil_io *archil_io_new(struct inode *inode, loff_t pos, unsigned int cap, gfp_t gfp)
+{
+	struct archil_io *io = kmalloc(struct_size(io, vec, cap), gfp);
+
+	if (io) {
+		io->inode = inode;
+		io->deleg = NULL;
+		io->pos = pos;
+		io->nr = 0;
+		io->cap = cap;
+	}
+	return io;
+}
+
+static void archil_read_done(struct archil_req *req)
+{
+	struct archil_io *io = req->private;
+	struct archil_inode *ai = archil_i(io->inode);
+	const struct archil_read_rep *rep = req->rep;
+	bool ok = !req->error && !req->status;
+	size_t left = ok ? req->in_len : 0;
+	unsigned int i;
+
+	if (ok && le64_to_cpu(rep->change) != READ_ONCE(ai->data_change) && !io->deleg)
+		WRITE_ONCE(ai->expires, jiffies - 1);
+	for (i = 0; i < io->nr; i++) {
+		struct folio *folio = page_folio(io->vec[i].bv_page);
+		size_t size = folio_size(folio), got = min(left, size);
+
+		if (ok && got < size)
+			folio_zero_segment(folio, got, size);
+		left -= got;
+		flush_dcache_folio(folio);
+		folio_end_read(folio, ok);
+	}
+}
+
+/* Read these folios, locked, which are unlocked when it is done. Consumes @io. */
+static int archil_read_submit(struct archil_io *io)
+{
+	struct archil_mount *m = archil_mnt(io->inode->i_sb);
+	struct archil_read_req *body;
+	struct archil_req *req;
+	u32 len = 0;
+	unsigned int i;
+
+	for (i = 0; i < io->nr; i++)
+		len += io->vec[i].bv_len;
+	req = archil_req_new(m, ARCHIL_OP_READ, sizeof(*body), sizeof(struct archil_read_rep),
+			     GFP_NOFS);
+	if (!req) {
+		for (i = 0; i < io->nr; i++)
+			folio_end_read(page_folio(io->vec[i].bv_page), false);
+		kfree(io);
+		return -ENOMEM;
+	}
+	if (archil_owned(io->inode))
+		io->deleg = archil_deleg_of(io->inode, NULL);
+	body = req->body;
+	body->ino = cpu_to_le64(archil_i(io->inode)->ino);
+	body->off = cpu_to_le64(io->pos);
+	body->len = cpu_to_le32(len);
+	body->flags = cpu_to_le32(io->deleg ? ARCHIL_READ_OWNER : 0);
+	req->in_bvec = io->vec;
+	req->in_nr = io->nr;
+	req->in_cap = len;
+	req->private = io;
+	req->done = archil_read_done;
+	req->release = archil_io_release;
+	archil_req_submit(req);
+	archil_req_put(req);
+	return 0;
+}
+
+static int archil_read_folio(struct file *file, struct folio *folio)
+{
+	struct inode *inode = folio->mapping->host;
+	struct archil_io *io;
+
+	if (folio_pos(folio) >= i_size_read(inode)) {
+		folio_zero_segment(folio, 0, folio_size(folio));
+		folio_end_read(folio, true);
+		return 0;
+	}
+	io = archil_io_new(inode, folio_pos(folio), 1, GFP_NOFS);
+	if (!io) {
+		folio_unlock(folio);
+		return -ENOMEM;
+	}
+	bvec_set_folio(&io->vec[io->nr++], folio, folio_size(folio), 0);
+	return archil_read_submit(io);
+}
+
+static void archil_readahead(struct readahead_control *rac)
+{
+	struct inode *inode = rac->mapping->host;
+	unsigned int cap = archil_mnt(inode->i_sb)->payload_max >> PAGE_SHIFT;
+	struct archil_io *io = NULL;
+	struct folio *folio;
+	size_t len = 0;
+
+	while ((folio = readahead_folio(rac))) {
+		if (io && (io->nr == io->cap ||
+			   len + folio_size(folio) > (size_t)cap << PAGE_SHIFT)) {
+			archil_read_submit(io);
+			io = NULL;
+		}
+		if (!io) {
+			io = archil_io_new(inode, folio_pos(folio),
+					   min(cap, readahead_count(rac) + 1), GFP_NOFS);
+			len = 0;
+		}
+		if (!io) {
+			folio_unlock(folio);
+			continue;
+		}
+		bvec_set_folio(&io->vec[io->nr++], folio, folio_size(folio), 0);
+		len += folio_size(folio);
+	}
+	if (io)
+		archil_read_submit(io);
+}
+
+/* ---- being dirty ---- */
+
+void archil_mark_dirty(struct inode *inode)
+{
+	struct archil_inode *ai = archil_i(inode);
+	struct archil_mount *m = archil_mnt(inode->i_sb);
+
+	smp_mb(); /* dirty before we look; pairs with archil_commit_inode() */
+	if (!list_empty_careful(&ai->dirty_list))
+		return;
+	spin_lock(&m->dirty_lock);
+	if (list_empty(&ai->dirty_list)) {
+		ihold(inode);
+		list_add_tail(&ai->dirty_list, &m->dirty);
+	}
+	spin_unlock(&m->dirty_lock);
+	archil_commit_soon(m);
+}
+
+bool archil_inode_dirty(struct inode *inode)
+{
+	struct archil_inode *ai = archil_i(inode);
+
+	return mapping_tagged(inode->i_mapping, PAGECACHE_TAG_DIRTY) ||
+	       mapping_tagged(inode->i_mapping, PAGECACHE_TAG_WRITEBACK) ||
+	       test_bit(ARCHIL_I_TIMES, &ai->flags) || i_size_read(inode) > ai->logged_size;
+}
+
+/* Would contents of this size travel in the log? */
+static bool archil_is_small(struct inode *inode, loff_t size)
+{
+	return !test_bit(ARCHIL_I_BULK, &archil_i(inode)->flags) &&
+	       max(size, i_size_read(inode)) <= archil_mnt(inode->i_sb)->inline_max;
+}
+
+/* The folio, locked and entered, was changed; inside. */
+static void archil_folio_written(struct inode *inode, struct folio *folio, bool charged)
+{
+	struct archil_inode *ai = archil_i(inode);
+	struct archil_mount *m = archil_mnt(inode->i_sb);
+
+	if (charged && folio_test_dirty(folio))
+		archil_credit_return(m, folio_size(folio));
+	else if (charged)
+		atomic64_add(folio_size(folio), &ai->charged);
+	folio_mark_dirty(folio);
+	set_bit(ARCHIL_I_TIMES, &ai->flags);
+	archil_mark_dirty(inode);
+}
+
+/* ---- write(2) ---- */
+
+/* A folio for writing @len bytes at @pos, locked; uptodate unless all of it will be written. */
+static struct folio *archil_write_begin(struct inode *inode, loff_t pos, size_t len, bool whole)
+{
+	struct address_space *mapping = inode->i_mapping;
+	struct folio *folio;
+	int err;
+
+	for (;;) {
+		folio = __filemap_get_folio(mapping, pos >> PAGE_SHIFT, FGP_WRITEBEGIN,
+					    mapping_gfp_mask(mapping));
+		if (IS_ERR(folio) || folio_test_uptodate(folio))
+			return folio;
+		if (whole && len == folio_size(folio))
+			return folio;
+		if (folio_pos(folio) >= i_size_read(inode)) {
+			folio_zero_segment(folio, 0, folio_size(folio));
+			folio_mark_uptodate(folio);
+			return folio;
+		}
+		err = archil_read_folio(NULL, folio);	/* unlocks */
+		if (!err)
+			err = folio_wait_locked_killable(folio);
+		if (!err && !folio_test_uptodate(folio))
+			err = -EIO;
+		folio_put(folio);
+		if (err)
+			return ERR_PTR(err);
+	}
+}
+
+/* Small contents: what the folio now has at [off, off + len) as a record. */
+static int archil_append_content(struct inode *inode, struct archil_deleg *d, struct folio *folio,
+				 loff_t pos, size_t len, struct archil_entry *e)
+{
+	struct archil_inode *ai = archil_i(inode);
+	void *data = kmap_local_folio(folio, offset_in_folio(folio, pos));
+	struct archil_record rec = {
+		.type = ARCHIL_REC_CONTENT,
+		.ino = ai->ino,
+		.off = pos,
+		.data = data,
+		.data_len = len,
+		.time = archil_now(inode),
+	};
+	u64 seq;
+
+	archil_entry_fill(e, &rec);
+	kunmap_local(data);
+	seq = archil_log_append(d, e);
+	if (!seq)
+		return -EIO;
+	spin_lock(&ai->lock);
+	ai->last_seq = seq;
+	ai->content_seq = seq;
+	ai->logged_size = max_t(u64, ai->logged_size, pos + len);
+	spin_unlock(&ai->lock);
+	return 0;
+}
+
+static struct archil_entry *archil_content_entry(struct inode *inode, loff_t pos, size_t len)
+{
+	struct archil_record rec = {
+		.type = ARCHIL_REC_CONTENT,
+		.ino = archil_i(inode)->ino,
+		.off = pos,
+		.data_len = len,
+	};
+
+	return archil_entry_reserve(archil_mnt(inode->i_sb), &rec, GFP_KERNEL_ACCOUNT);
+}
+
+/* One folio's worth. Bytes copied (0: fault the source in and try again), or an error. */
+static ssize_t archil_write_one(struct kiocb *iocb, struct inode *inode, loff_t pos, size_t len,
+				struct iov_iter *from, bool whole)
+{
+	struct archil_mount *m = archil_mnt(inode->i_sb);
+	bool small = archil_is_small(inode, pos + len);
+	struct archil_entry *e = NULL;
+	struct archil_deleg *d;
+	struct folio *folio;
+	size_t copied = 0;
+	int err;
+
+	if (small) {
+		e = archil_content_entry(inode, pos, len);
+		if (IS_ERR(e))
+			return PTR_ERR(e);
+	} else {
+		err = archil_credit_take(m, PAGE_SIZE, false);
+		if (err)
+			return err;
+	}
+	for (;;) {
+		folio = archil_write_begin(inode, pos, len, whole);
+		if (IS_ERR(folio)) {
+			err = PTR_ERR(folio);
+			goto err_credit;
+		}
+		err = archil_deleg_enter(inode, iocb->ki_filp->f_path.dentry, &d);
+		if (!err)
+			break;
+		folio_unlock(folio);
+		folio_put(folio);
+		if (err == -EAGAIN)
+			err = archil_deleg_wait(d);
+		else if (err == -EROFS)
+			err = archil_not_owned(inode);
+		if (err)
+			goto err_credit;
+	}
+	err = archil_file_lost(iocb->ki_filp) ? -EIO : 0;
+	/* A store through a mapping came between: the bytes travel in bulk. */
+	if (!err && small && !archil_is_small(inode, pos + len))
+		err = -EAGAIN;
+	if (err)
+		goto out;
+	copied = copy_page_from_iter_atomic(folio_page(folio, 0), offset_in_folio(folio, pos), len,
+					    from);
+	flush_dcache_folio(folio);
+	if (!folio_test_uptodate(folio)) {
+		if (copied < len) {
+			iov_iter_revert(from, copied);
+			copied = 0;
+			goto out;
+		}
+		folio_mark_uptodate(folio);
+	}
+	if (!copied)
+		goto out;
+	inode_set_mtime_to_ts(inode, inode_set_ctime_current(inode));
+	if (small) {
+		err = archil_append_content(inode, d, folio, pos, copied, e);
+		e = NULL;
+		if (err)
+			goto out;
+		if (pos + copied > i_size_read(inode))
+			i_size_write(inode, pos + copied);
+		folio_mark_dirty(folio);
+		archil_mark_dirty(inode);
+	} else {
+		set_bit(ARCHIL_I_BULK, &archil_i(inode)->flags);
+		if (pos + copied > i_size_read(inode))
+			i_size_write(inode, pos + copied);
+		archil_folio_written(inode, folio, true);
+	}
+out:
+	folio_unlock(folio);
+	folio_put(folio);
+	archil_deleg_leave(d);
+	if (copied && !err)
+		return copied;
+err_credit:
+	if (e)
+		archil_entry_free(m, e);
+	if (!small)
+		archil_credit_return(m, PAGE_SIZE);
+	return err;
+}
+
+ssize_t archil_perform_write(struct kiocb *iocb, struct iov_iter *from)
+{
+	struct inode *inode = file_inode(iocb->ki_filp);
+	loff_t pos = iocb->ki_pos;
+	bool whole = true;
+	ssize_t n = 0, written = 0;
+	size_t len;
+
+	while (iov_iter_count(from)) {
+		len = min_t(size_t, PAGE_SIZE - offset_in_page(pos), iov_iter_count(from));
+		if (unlikely(fault_in_iov_iter_readable(from, len) == len)) {
+			n = -EFAULT;
+			break;
+		}
+		if (fatal_signal_pending(current)) {
+			n = -EINTR;
+			break;
+		}
+		n = archil_write_one(iocb, inode, pos, len, from, whole);
+		if (n == -EAGAIN)
+			continue;
+		if (n < 0)
+			break;
+		whole = n > 0;	/* a short copy into a new folio: read it first */
+		pos += n;
+		written += n;
+		cond_resched();
+		balance_dirty_pages_ratelimited(inode->i_mapping);
+	}
+	iocb->ki_pos = pos;
+	return written ?: n;
+}
+
+/* ---- stores through a mapping ---- */
+
+vm_fault_t archil_page_mkwrite(struct vm_fault *vmf)
+{
+	struct file *file = vmf->vma->vm_file;
+	struct inode *inode = file_inode(file);
+	struct archil_mount *m = archil_mnt(inode->i_sb);
+	struct folio *folio = page_folio(vmf->page);
+	vm_fault_t ret = VM_FAULT_SIGBUS;
+	struct archil_deleg *d;
+	int err;
+
+	sb_start_pagefault(inode->i_sb);
+	err = archil_credit_take(m, folio_size(folio), false);
+	if (err)
+		goto out;
+	folio_lock(folio);
+	if (folio->mapping != inode->i_mapping || folio_pos(folio) >= i_size_read(inode)) {
+		folio_unlock(folio);
+		ret = VM_FAULT_NOPAGE;
+		goto out_credit;
+	}
+	err = archil_deleg_enter(inode, file->f_path.dentry, &d);
+	if (err) {
+		folio_unlock(folio);
+		/* With mmap_lock held, but killably, and no drain needs that lock. */
+		if (err == -EAGAIN && !archil_deleg_wait(d))
+			ret = VM_FAULT_NOPAGE;
+		goto out_credit;
+	}
+	if (archil_file_lost(file)) {
+		archil_deleg_leave(d);
+		folio_unlock(folio);
+		goto out_credit;
+	}
+	set_bit(ARCHIL_I_BULK, &archil_i(inode)->flags);
+	inode_set_mtime_to_ts(inode, inode_set_ctime_current(inode));
+	archil_folio_written(inode, folio, true);
+	archil_deleg_leave(d);
+	ret = VM_FAULT_LOCKED;
+	goto out;
+out_credit:
+	archil_credit_return(m, folio_size(folio));
+out:
+	sb_end_pagefault(inode->i_sb);
+	return ret;
+}
+
+/* ---- writing back ---- */
+
+static void archil_write_done(struct archil_req *req)
+{
+	struct archil_io *io = req->private;
+	struct archil_inode *ai = archil_i(io->inode);
+	struct archil_mount *m = req->mount;
+	const struct archil_write_rep *rep = req->rep;
+	int err = req->error ?: archil_status_to_errno(req->status);
+	u64 bytes = (u64)io->nr << PAGE_SHIFT, charged;
+	unsigned int i;
+
+	if (err) {
+		mapping_set_error(io->inode->i_mapping, err);
+		if (!req->error && req->status == ARCHIL_ST_TAKEN)
+			archil_deleg_lost(io->deleg);
+	} else {
+		archil_credit_add(m, le64_to_cpu(rep->credit));
+	}
+	charged = min_t(u64, bytes, atomic64_read(&ai->charged));
+	atomic64_sub(charged, &ai->charged);
+	archil_credit_settle(m, charged);
+
+	/* The list of dirty inodes holds a reference until this work has run. */
+	for (i = 0; i < io->nr; i++)
+		folio_end_writeback(page_folio(io->vec[i].bv_page));
+	queue_work(m->wq, &ai->size_work);
+	if (atomic_dec_return(&m->writes) < ARCHIL_WRITES_IN_FLIGHT)
+		wake_up(&m->writes_wait);
+}
+
+struct archil_wb {
+	struct inode *inode;
+	struct archil_io *io;		/* being collected, or NULL */
+	u32 len;
+};
+
+static int archil_write_submit(struct archil_wb *wb, struct writeback_control *wbc)
+{
+	struct archil_io *io = wb->io;
+	struct archil_mount *m = archil_mnt(wb->inode->i_sb);
+	struct archil_write_req *body;
+	struct archil_req *req;
+	unsigned int i;
+
+	wb->io = NULL;
+	if (!io)
+		return 0;
+	req = archil_req_new(m, ARCHIL_OP_WRITE, sizeof(*body), sizeof(struct archil_write_rep),
+			     GFP_NOFS);
+	if (!req) {
+		for (i = 0; i < io->nr; i++) {
+			struct folio *folio = page_folio(io->vec[i].bv_page);
+
+			folio_redirty_for_writepage(wbc, folio);
+			folio_end_writeback(folio);
+		}
+		archil_deleg_put(io->deleg);
+		kfree(io);
+		return -ENOMEM;
+	}
+	body = req->body;
+	body->deleg = cpu_to_le64(io->deleg->number);
+	body->ino = cpu_to_le64(archil_i(wb->inode)->ino);
+	body->off = cpu_to_le64(io->pos);
+	body->after = cpu_to_le64(READ_ONCE(archil_i(wb->inode)->last_seq));
+	if (le64_to_cpu(body->after) > READ_ONCE(io->deleg->log.acked))
+		archil_log_kick(io->deleg);
+	req->out_bvec = io->vec;
+	req->out_nr = io->nr;
+	req->out_len = wb->len;
+	req->urgent = wbc->sync_mode == WB_SYNC_ALL;
+	req->private = io;
+	req->done = archil_write_done;
+	req->release = archil_io_release;
+	wait_event(m->writes_wait, atomic_read(&m->writes) < ARCHIL_WRITES_IN_FLIGHT);
+	atomic_inc(&m->writes);
+	archil_req_submit(req);
+	archil_req_put(req);
+	return 0;
+}
+
+/* Clean without being sent: acknowledged by other means, or beyond the end. */
+static void archil_folio_clean(struct folio *folio)
+{
+	folio_start_writeback(folio);
+	folio_unlock(folio);
+	folio_end_writeback(folio);
+}
+
+/* Small contents: clean when the record that has them is durable. */
+static int archil_clean_small(struct folio *folio, struct writeback_control *wbc, void *data)
+{
+	struct inode *inode = folio->mapping->host;
+	struct archil_inode *ai = archil_i(inode);
+	struct archil_deleg *d = archil_deleg_of(inode, NULL);
+
+	if (!d || READ_ONCE(d->state) == ARCHIL_OWN_TAKEN) {
+		mapping_set_error(inode->i_mapping, -EIO);
+		archil_folio_clean(folio);
+	} else if (test_bit(ARCHIL_I_BULK, &ai->flags) ||
+		   READ_ONCE(ai->content_seq) > READ_ONCE(d->log.acked)) {
+		folio_redirty_for_writepage(wbc, folio);
+		folio_unlock(folio);
+	} else {
+		archil_folio_clean(folio);
+	}
+	archil_deleg_put(d);
+	return 0;
+}
+
+static int archil_write_bulk(struct folio *folio, struct writeback_control *wbc, void *data)
+{
+	struct archil_wb *wb = data;
+	struct inode *inode = wb->inode;
+	loff_t size = i_size_read(inode), pos = folio_pos(folio);
+	unsigned int cap = archil_mnt(inode->i_sb)->payload_max >> PAGE_SHIFT;
+	size_t len = folio_size(folio);
+	struct archil_deleg *d;
+	int err;
+
+	if (pos >= size) {
+		archil_folio_clean(folio);
+		return 0;
+	}
+	if (size - pos < len) {
+		len = size - pos;
+		folio_zero_segment(folio, len, folio_size(folio));
+	}
+	d = archil_deleg_of(inode, NULL);
+	if (!d || READ_ONCE(d->state) == ARCHIL_OWN_TAKEN) {
+		archil_deleg_put(d);
+		mapping_set_error(inode->i_mapping, -EIO);
+		archil_folio_clean(folio);
+		return 0;
+	}
+	if (wb->io && (wb->io->nr == cap || wb->io->deleg != d || wb->io->pos + wb->len != pos)) {
+		err = archil_write_submit(wb, wbc);
+		if (err)
+			goto redirty;
+	}
+	if (!wb->io) {
+		wb->io = archil_io_new(inode, pos, cap, GFP_NOFS);
+		err = -ENOMEM;
+		if (!wb->io)
+			goto redirty;
+		wb->len = 0;
+		wb->io->deleg = d;
+		refcount_inc(&d->ref);
+	}
+	archil_deleg_put(d);
+	bvec_set_folio(&wb->io->vec[wb->io->nr++], folio, len, 0);
+	wb->len += len;
+	folio_start_writeback(folio);
+	folio_unlock(folio);
+	return 0;
+
+redirty:
+	archil_deleg_put(d);
+	folio_redirty_for_writepage(wbc, folio);
+	folio_unlock(folio);
+	return err;
+}
+
+static int archil_writepages(struct address_space *mapping, struct writeback_control *wbc)
+{
+	struct inode *inode = mapping->host;
+	struct archil_inode *ai = archil_i(inode);
+	struct archil_wb wb = { .inode = inode };
+	struct archil_deleg *d;
+	int err, err2;
+
+	if (!test_bit(ARCHIL_I_BULK, &ai->flags)) {
+		d = archil_deleg_of(inode, NULL);
+		if (d && wbc->sync_mode == WB_SYNC_ALL)
+			archil_log_wait(d, READ_ONCE(ai->content_seq), false);
+		else if (d && READ_ONCE(ai->content_seq) > READ_ONCE(d->log.acked))
+			archil_log_kick(d);
+		archil_deleg_put(d);
+		return compat_writeback_folios(mapping, wbc, archil_clean_small, NULL);
+	}
+	err = compat_writeback_folios(mapping, wbc, archil_write_bulk, &wb);
+	err2 = archil_write_submit(&wb, wbc);
+	return err ?: err2;
+}
+
+int archil_wait_writeback(struct inode *inode, loff_t start, loff_t end)
+{
+	struct address_space *mapping = inode->i_mapping;
+	pgoff_t index = start >> PAGE_SHIFT, last = end >> PAGE_SHIFT;
+	struct folio_batch fbatch;
+	unsigned int i;
+	int err = 0;
+
+	if (!mapping_tagged(mapping, PAGECACHE_TAG_WRITEBACK))
+		return 0;
+	folio_batch_init(&fbatch);
+	while (!err && filemap_get_folios_tag(mapping, &index, last, PAGECACHE_TAG_WRITEBACK,
+					      &fbatch)) {
+		for (i = 0; !err && i < folio_batch_count(&fbatch); i++)
+			err = folio_wait_writeback_killable(fbatch.folios[i]);
+		folio_batch_release(&fbatch);
+		cond_resched();
+	}
+	return err ? -EINTR : 0;
+}
+
+/* ---- size and times after WRITEs ---- */
+
+/* How long the file is as far as its pages are at the server. */
+static loff_t archil_clean_size(struct inode *inode)
+{
+	struct address_space *mapping = inode->i_mapping;
+	unsigned long from = archil_i(inode)->logged_size >> PAGE_SHIFT;
+	unsigned long dirty = from, under_way = from;
+	loff_t size = i_size_read(inode);
+
+	if (xa_find(&mapping->i_pages, &dirty, ULONG_MAX, PAGECACHE_TAG_DIRTY))
+		size = min_t(loff_t, size, (loff_t)dirty << PAGE_SHIFT);
+	if (xa_find(&mapping->i_pages, &under_way, ULONG_MAX, PAGECACHE_TAG_WRITEBACK))
+		size = min_t(loff_t, size, (loff_t)under_way << PAGE_SHIFT);
+	return size;
+}
+
+int archil_size_update(struct inode *inode)
+{
+	struct archil_inode *ai = archil_i(inode);
+	struct archil_mount *m = archil_mnt(inode->i_sb);
+	struct archil_record rec = { .type = ARCHIL_REC_SETATTR, .ino = ai->ino };
+	struct archil_entry *e;
+	struct archil_deleg *d;
+	u64 seq;
+
+	/* Small contents carry both in their records. */
+	if (!test_bit(ARCHIL_I_BULK, &ai->flags)) {
+		clear_bit(ARCHIL_I_TIMES, &ai->flags);
+		return 0;
+	}
+	d = archil_deleg_of(inode, NULL);
+	if (!d)
+		return 0;
+	mutex_lock(&ai->size_mutex);
+	rec.size = archil_clean_size(inode);
+	if (rec.size > ai->logged_size)
+		rec.valid |= ARCHIL_SET_SIZE_UP;
+	if (test_and_clear_bit(ARCHIL_I_TIMES, &ai->flags))
+		rec.valid |= ARCHIL_SET_MTIME | ARCHIL_SET_CTIME;
+	if (!rec.valid)
+		goto out;
+	archil_time_to_wire(&rec.mtime, inode_get_mtime(inode));
+	archil_time_to_wire(&rec.ctime, inode_get_ctime(inode));
+	e = archil_entry_new(m, &rec, GFP_NOFS, ARCHIL_ENTRY_FREE);
+	if (IS_ERR(e)) {
+		set_bit(ARCHIL_I_TIMES, &ai->flags);
+		mutex_unlock(&ai->size_mutex);
+		archil_deleg_put(d);
+		return PTR_ERR(e);
+	}
+	seq = archil_log_append(d, e);
+	if (seq) {
+		spin_lock(&ai->lock);
+		ai->last_seq = seq;
+		if (rec.valid & ARCHIL_SET_SIZE_UP)
+			ai->logged_size = max_t(u64, ai->logged_size, rec.size);
+		spin_unlock(&ai->lock);
+	}
+out:
+	mutex_unlock(&ai->size_mutex);
+	archil_deleg_put(d);
+	return 0;
+}
+
+void archil_size_work(struct work_struct *work)
+{
+	struct archil_inode *ai = container_of(work, struct archil_inode, size_work);
+
+	archil_size_update(&ai->vfs);
+}
+
+/* ---- flushing, dropping ---- */
+
+int archil_flush_data(struct inode *inode, bool killable)
+{
+	struct archil_inode *ai = archil_i(inode);
+	struct address_space *mapping = inode->i_mapping;
+	struct archil_deleg *d;
+	int err = 0;
+
+	if (!test_bit(ARCHIL_I_BULK, &ai->flags)) {
+		d = archil_deleg_of(inode, NULL);
+		if (d)
+			err = archil_log_wait(d, READ_ONCE(ai->content_seq), killable);
+		archil_deleg_put(d);
+		if (err == -EINTR)
+			return err;
+	}
+	err = filemap_fdatawrite(mapping);
+	if (err == -ENOMEM)
+		return err;
+	if (!killable)
+		filemap_fdatawait_keep_errors(mapping);
+	else if (archil_wait_writeback(inode, 0, LLONG_MAX))
+		return -EINTR;
+	return archil_size_update(inode);
+}
+
+int archil_sync_inode(struct inode *inode, bool killable)
+{
+	struct archil_deleg *d;
+	int err = 0;
+
+	if (S_ISREG(inode->i_mode))
+		err = archil_flush_data(inode, killable);
+	if (err)
+		return err;
+	d = archil_deleg_of(inode, NULL);
+	if (d)
+		err = archil_log_wait(d, 0, killable);
+	archil_deleg_put(d);
+	return err;
+}
+
+void archil_drop_data(struct inode *inode)
+{
+	struct archil_inode *ai = archil_i(inode);
+
+	clear_bit(ARCHIL_I_TIMES, &ai->flags);
+	unmap_mapping_range(inode->i_mapping, 0, 0, 0);
+	truncate_inode_pages(inode->i_mapping, 0);
+	archil_credit_return(archil_mnt(inode->i_sb), atomic64_xchg(&ai->charged, 0));
+}
+
+const struct address_space_operations archil_aops = {
+	.read_folio	= archil_read_folio,
+	.readahead	= archil_readahead,
+	.writepages	= archil_writepages,
+	.dirty_folio	= filemap_dirty_folio,
+	.migrate_folio	= filemap_migrate_folio,
+};

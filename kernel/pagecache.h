@@ -1,0 +1,35 @@
+/* SPDX-License-Identifier: GPL-2.0 */
+/* File pages: reading, writing, writing back, dropping. */
+#ifndef ARCHIL_PAGECACHE_H
+#define ARCHIL_PAGECACHE_H
+
+#include <linux/fs.h>
+
+struct kiocb;
+struct iov_iter;
+struct vm_fault;
+
+/* Copy into the page cache; the inode is locked. Bytes, or an error. */
+ssize_t archil_perform_write(struct kiocb *iocb, struct iov_iter *from);
+vm_fault_t archil_page_mkwrite(struct vm_fault *vmf);
+
+/* Does this file have anything that is not at the server? */
+bool archil_inode_dirty(struct inode *inode);
+/* It has: look at it at the next commit. */
+void archil_mark_dirty(struct inode *inode);
+/*
+ * Write the pages back, wait, and append the size and times that this makes
+ * true. 0, -EINTR if @killable, -ENOMEM. Errors of the writes are in the mapping.
+ */
+int archil_flush_data(struct inode *inode, bool killable);
+/* The same and everything that was appended, names that lead here included, is durable. */
+int archil_sync_inode(struct inode *inode, bool killable);
+/* Wait for what is being written back in this range; killable. */
+int archil_wait_writeback(struct inode *inode, loff_t start, loff_t end);
+/* Append size and times, as far as the pages are written back. */
+int archil_size_update(struct inode *inode);
+void archil_size_work(struct work_struct *work);
+/* All pages go, dirty ones too; mappings fault anew. Private copies stay. */
+void archil_drop_data(struct inode *inode);
+
+#endif /* ARCHIL_PAGECACHE_H */

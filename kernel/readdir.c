@@ -1,0 +1,188 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * Listing a directory. A position is the cookie of the entry before it (0 and 1: before "."
+ * and ".."), and cookies never change or come back, so telldir and seekdir hold
+ * across changes. The server answers each request from one committed state.
+ */
+#include <linux/slab.h>
+
+#include "dir.h"
+#include "inode.h"
+#include "ioctl.h"
+#include "pagecache.h"
+
+#define ARCHIL_DIR_BUF	(128u << 10)
+
+struct archil_dir_file {
+	void *buf;			/* payload of one READDIR; kvmalloc */
+	size_t len, pos;		/* bytes in it; of the next entry */
+	u64 cookie;			/* position that buf + pos continues; f_pos_lock */
+	bool eof;			/* nothing follows the buffer */
+};
+
+static int archil_dir_open(struct inode *inode, struct file *file)
+{
+	struct archil_dir_file *df;
+	int err = archil_revalidate(inode, false);
+
+	if (err)
+		return err;
+	df = kzalloc(sizeof(*df), GFP_KERNEL_ACCOUNT);
+	if (!df)
+		return -ENOMEM;
+	file->private_data = df;
+	return 0;
+}
+
+static int archil_dir_release(struct inode *inode, struct file *file)
+{
+	struct archil_dir_file *df = file->private_data;
+
+	kvfree(df->buf);
+	kfree(df);
+	return 0;
+}
+
+/* A READDIR, not sent yet, for what follows a position. */
+static struct archil_req *archil_dir_req(struct inode *dir, u64 cookie, u32 max)
+{
+	struct archil_readdir_req *body;
+	struct archil_req *req;
+
+	req = archil_req_new(archil_mnt(dir->i_sb), ARCHIL_OP_READDIR, sizeof(*body),
+			     sizeof(struct archil_readdir_rep), GFP_KERNEL);
+	if (!req)
+		return NULL;
+	body = req->body;
+	body->dir = cpu_to_le64(archil_i(dir)->ino);
+	body->cookie = cpu_to_le64(cookie);
+	body->max = cpu_to_le32(max);
+	/* The request owns the buffer: we may be killed before it is answered. */
+	req->in_buf = kvmalloc(max, GFP_KERNEL);
+	if (!req->in_buf) {
+		archil_req_put(req);
+		return NULL;
+	}
+	req->in_cap = max;
+	req->release = archil_req_free_in_buf;
+	return req;
+}
+
+static int archil_dir_fill(struct inode *dir, struct archil_dir_file *df, u64 cookie)
+{
+	struct archil_mount *m = archil_mnt(dir->i_sb);
+	struct archil_readdir_rep *rep;
+	struct archil_req *req;
+	int err;
+
+	req = archil_dir_req(dir, cookie, min(ARCHIL_DIR_BUF, m->payload_max));
+	if (!req)
+		return -ENOMEM;
+	err = archil_req_call(req);
+	if (!err) {
+		rep = req->rep;
+		kvfree(df->buf);
+		df->buf = req->in_buf;
+		df->len = req->in_len;
+		df->pos = 0;
+		df->cookie = cookie;
+		df->eof = le32_to_cpu(rep->flags) & ARCHIL_RD_EOF;
+		req->in_buf = NULL;
+	}
+	archil_req_put(req);
+	return err;
+}
+
+int archil_dir_empty(struct inode *dir)
+{
+	struct archil_req *req;
+	int err = archil_dir_settle(dir);
+
+	if (err)
+		return err;
+	req = archil_dir_req(dir, 0, ARCHIL_DIRENT_SIZE(ARCHIL_NAME_LEN));
+	if (!req)
+		return -ENOMEM;
+	err = archil_req_call(req);
+	if (!err && req->in_len)
+		err = -ENOTEMPTY;
+	archil_req_put(req);
+	return err;
+}
+
+static int archil_readdir(struct file *file, struct dir_context *ctx)
+{
+	struct inode *dir = file_inode(file);
+	struct archil_dir_file *df = file->private_data;
+	struct archil_dirent de;
+	unsigned int name_len;
+	const char *name;
+	size_t pos;
+	u64 cookie;
+	int ret;
+
+	if (!dir_emit_dots(file, ctx))
+		return 0;
+	ret = archil_dir_settle(dir);
+	if (ret)
+		return ret;
+	for (;;) {
+		if (!df->buf || df->cookie != ctx->pos || (df->pos == df->len && !df->eof)) {
+			ret = archil_dir_fill(dir, df, ctx->pos);
+			if (ret)
+				return ret;
+		}
+		pos = df->pos;
+		ret = archil_dirent_next(df->buf, df->len, &pos, &de, &name, &name_len);
+		if (ret <= 0)
+			return ret == -EPROTO ? -EUCLEAN : ret;
+		cookie = le64_to_cpu(de.cookie);
+		if (cookie <= ctx->pos || cookie > ARCHIL_COOKIE_MAX)
+			return -EUCLEAN;
+		if (!dir_emit(ctx, name, name_len, le64_to_cpu(de.attr.ino),
+			      fs_umode_to_dtype(le32_to_cpu(de.attr.mode))))
+			return 0;
+		df->pos = pos;
+		df->cookie = cookie;
+		ctx->pos = cookie;
+	}
+}
+
+static loff_t archil_dir_llseek(struct file *file, loff_t off, int whence)
+{
+	struct archil_dir_file *df = file->private_data;
+
+	if (whence == SEEK_CUR)
+		off += file->f_pos;
+	else if (whence != SEEK_SET)
+		return -EINVAL;
+	if (off < 0)
+		return -EINVAL;
+	/* Rewinding sees the directory as it is now. */
+	if (!off) {
+		kvfree(df->buf);
+		df->buf = NULL;
+	}
+	file->f_pos = off;
+	return off;
+}
+
+static int archil_dir_fsync(struct file *file, loff_t start, loff_t end, int datasync)
+{
+	int err = archil_sync_inode(file_inode(file), true);
+	int err2 = file_check_and_advance_wb_err(file);
+
+	return err2 ?: err;
+}
+
+const struct file_operations archil_dir_fops = {
+	.open		= archil_dir_open,
+	.release	= archil_dir_release,
+	.read		= generic_read_dir,
+	.iterate_shared	= archil_readdir,
+	.llseek		= archil_dir_llseek,
+	.fsync		= archil_dir_fsync,
+	.unlocked_ioctl	= archil_ioctl,
+	.compat_ioctl	= compat_ptr_ioctl,
+	.setlease	= simple_nosetlease,
+};

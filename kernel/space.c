@@ -1,0 +1,258 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * Inode numbers and credit.
+ *
+ * 1. A change that grows is accepted only against credit; -ENOSPC is said then and
+ *    never later. What was accepted is written whatever happens.
+ * 2. avail + charged is what the server believes to be out. It hears it anew
+ *    with the first request of every data connection.
+ * 3. -ENOSPC needs an answer of the server to a question asked after the
+ *    caller came; an old refusal refuses nobody.
+ */
+#include "super.h"
+
+#define ARCHIL_INOS_LOW		1024
+#define ARCHIL_INOS_WANT	4096
+#define ARCHIL_CREDIT_LOW	(32ll << 20)
+#define ARCHIL_CREDIT_WANT	(128ll << 20)
+
+void archil_space_init(struct archil_mount *m)
+{
+	spin_lock_init(&m->inos.lock);
+	init_waitqueue_head(&m->inos.wait);
+	spin_lock_init(&m->credit.lock);
+	init_waitqueue_head(&m->credit.wait);
+}
+
+/* ---- inode numbers ---- */
+
+static void archil_inos_done(struct archil_req *req)
+{
+	struct archil_inos *inos = &req->mount->inos;
+	const struct archil_inos_rep *rep = req->rep;
+	u64 first, count;
+
+	spin_lock(&inos->lock);
+	inos->fetching = false;
+	inos->error = req->error ?: archil_status_to_errno(req->status);
+	if (!inos->error) {
+		first = le64_to_cpu(rep->first);
+		count = le32_to_cpu(rep->count);
+		if (first <= ARCHIL_INO_ROOT || !count || first > ARCHIL_INO_MAX - count) {
+			inos->error = -EPROTO;
+		} else if (inos->next == inos->end) {
+			inos->next = first;
+			inos->end = first + count;
+		} else {
+			inos->next2 = first;
+			inos->end2 = first + count;
+		}
+	}
+	inos->answers++;
+	spin_unlock(&inos->lock);
+	wake_up_all(&inos->wait);
+}
+
+static int archil_inos_fetch(struct archil_mount *m)
+{
+	struct archil_inos *inos = &m->inos;
+	struct archil_inos_req *body;
+	struct archil_req *req;
+
+	spin_lock(&inos->lock);
+	if (inos->fetching) {
+		spin_unlock(&inos->lock);
+		return 0;
+	}
+	inos->fetching = true;
+	spin_unlock(&inos->lock);
+
+	req = archil_req_new(m, ARCHIL_OP_INOS, sizeof(*body), sizeof(struct archil_inos_rep),
+			     GFP_NOFS);
+	if (!req) {
+		spin_lock(&inos->lock);
+		inos->fetching = false;
+		spin_unlock(&inos->lock);
+		return -ENOMEM;
+	}
+	body = req->body;
+	body->want = cpu_to_le32(ARCHIL_INOS_WANT);
+	req->done = archil_inos_done;
+	archil_req_submit(req);
+	archil_req_put(req);
+	return 0;
+}
+
+int archil_ino_new(struct archil_mount *m, u64 *ino)
+{
+	struct archil_inos *inos = &m->inos;
+	u64 answers;
+	bool low;
+	int err;
+
+	for (;;) {
+		spin_lock(&inos->lock);
+		if (inos->next == inos->end) {
+			inos->next = inos->next2;
+			inos->end = inos->end2;
+			inos->next2 = inos->end2 = 0;
+		}
+		if (inos->next < inos->end) {
+			*ino = inos->next++;
+			low = inos->next2 == inos->end2 &&
+			      inos->end - inos->next < ARCHIL_INOS_LOW;
+			spin_unlock(&inos->lock);
+			if (low)
+				archil_inos_fetch(m);
+			return 0;
+		}
+		answers = inos->answers;
+		spin_unlock(&inos->lock);
+
+		err = archil_inos_fetch(m);
+		if (err)
+			return err;
+		if (wait_event_killable(inos->wait, READ_ONCE(inos->answers) != answers))
+			return -EINTR;
+		err = READ_ONCE(inos->error);
+		if (err)
+			return err;
+	}
+}
+
+/* ---- credit ---- */
+
+static void archil_credit_done(struct archil_req *req)
+{
+	struct archil_credit *credit = &req->mount->credit;
+	const struct archil_credit_rep *rep = req->rep;
+	u64 more = 0;
+
+	if (!req->error && !req->status)
+		more = min_t(u64, le64_to_cpu(rep->credit), 1ull << 50);
+	spin_lock(&credit->lock);
+	credit->avail += more;
+	credit->fetching = false;
+	credit->dry = !more;
+	credit->answers++;
+	spin_unlock(&credit->lock);
+	wake_up_all(&credit->wait);
+}
+
+static struct archil_req *archil_credit_req(struct archil_mount *m, u64 want, gfp_t gfp)
+{
+	struct archil_credit *credit = &m->credit;
+	struct archil_credit_req *body;
+	struct archil_req *req;
+
+	req = archil_req_new(m, ARCHIL_OP_CREDIT, sizeof(*body), sizeof(struct archil_credit_rep),
+			     gfp);
+	if (!req)
+		return NULL;
+	body = req->body;
+	spin_lock(&credit->lock);
+	body->have = cpu_to_le64(max(credit->avail + credit->charged, 0ll));
+	spin_unlock(&credit->lock);
+	body->want = cpu_to_le64(want);
+	req->done = archil_credit_done;
+	return req;
+}
+
+struct archil_req *archil_credit_hello(struct archil_mount *m)
+{
+	return archil_credit_req(m, ARCHIL_CREDIT_WANT, GFP_KERNEL);
+}
+
+static int archil_credit_fetch(struct archil_mount *m, u64 want)
+{
+	struct archil_credit *credit = &m->credit;
+	struct archil_req *req;
+
+	spin_lock(&credit->lock);
+	if (credit->fetching) {
+		spin_unlock(&credit->lock);
+		return 0;
+	}
+	credit->fetching = true;
+	spin_unlock(&credit->lock);
+	req = archil_credit_req(m, want, GFP_NOFS);
+	if (!req) {
+		spin_lock(&credit->lock);
+		credit->fetching = false;
+		spin_unlock(&credit->lock);
+		return -ENOMEM;
+	}
+	archil_req_submit(req);
+	archil_req_put(req);
+	return 0;
+}
+
+int archil_credit_take(struct archil_mount *m, u64 bytes, bool nowait)
+{
+	struct archil_credit *credit = &m->credit;
+	bool asked = false, low;
+	u64 answers = 0;
+	int err;
+
+	if (!bytes)
+		return 0;
+	for (;;) {
+		spin_lock(&credit->lock);
+		if (credit->avail >= (s64)bytes) {
+			credit->avail -= bytes;
+			credit->charged += bytes;
+			low = credit->avail < ARCHIL_CREDIT_LOW && !credit->dry;
+			spin_unlock(&credit->lock);
+			if (low)
+				archil_credit_fetch(m, ARCHIL_CREDIT_WANT);
+			return 0;
+		}
+		/* An answer to somebody else's earlier question does not count. */
+		if (asked && credit->answers != answers && !credit->fetching) {
+			spin_unlock(&credit->lock);
+			return archil_transport_is_over(m) ? -EIO : -ENOSPC;
+		}
+		if (!credit->fetching)
+			asked = true;
+		answers = credit->answers;
+		spin_unlock(&credit->lock);
+		if (nowait)
+			return -EAGAIN;
+		err = archil_credit_fetch(m, bytes + ARCHIL_CREDIT_WANT);
+		if (err)
+			return err;
+		if (wait_event_killable(credit->wait, READ_ONCE(credit->answers) != answers))
+			return -EINTR;
+	}
+}
+
+void archil_credit_return(struct archil_mount *m, u64 bytes)
+{
+	struct archil_credit *credit = &m->credit;
+
+	spin_lock(&credit->lock);
+	credit->avail += bytes;
+	credit->charged -= bytes;
+	spin_unlock(&credit->lock);
+}
+
+void archil_credit_settle(struct archil_mount *m, u64 bytes)
+{
+	struct archil_credit *credit = &m->credit;
+
+	spin_lock(&credit->lock);
+	credit->charged -= bytes;
+	spin_unlock(&credit->lock);
+}
+
+void archil_credit_add(struct archil_mount *m, u64 bytes)
+{
+	struct archil_credit *credit = &m->credit;
+
+	if (!bytes)
+		return;
+	spin_lock(&credit->lock);
+	credit->avail += min_t(u64, bytes, 1ull << 50);
+	credit->dry = false;
+	spin_unlock(&credit->lock);
+}

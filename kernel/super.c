@@ -1,0 +1,566 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * Mounting, unmounting, and what concerns a whole file system.
+ *
+ * Mounting: OPEN_SESSION goes up to the agent before there is a superblock, with no lock of
+ * the VFS's held but the caller's own. A mount that fails after the session was
+ * opened closes it.
+ *
+ * Unmounting, in this order:
+ * 1. everything is written back while the superblock still works;
+ * 2. delegations let go of their dentries, and the superblock dies; evicting orphans
+ *    appends their RELEASE records;
+ * 3. the logs are drained again;
+ * 4. CLOSE_SESSION on the data connection, so no agent is needed;
+ * 5. the connection ends, the agent is told to forget the mount.
+ */
+#include <linux/fs_context.h>
+#include <linux/fs_parser.h>
+#include <linux/module.h>
+#include <linux/seq_file.h>
+#include <linux/slab.h>
+#include <linux/statfs.h>
+#include <linux/writeback.h>
+#include <net/sock.h>
+
+#include "debugfs.h"
+#include "inode.h"
+#include "names.h"
+#include "netlink.h"
+#include "pagecache.h"
+
+static LIST_HEAD(archil_mounts);
+static DEFINE_SPINLOCK(archil_mounts_lock);
+static u64 archil_next_mount = 1;	/* protected by archil_mounts_lock */
+
+/* ---- mounts ---- */
+
+static void archil_mount_free(struct archil_mount *m)
+{
+	if (m->wq)
+		destroy_workqueue(m->wq);
+	put_net(m->net);
+	kfree_sensitive(m->token);
+	kfree(m->source);
+	kfree(m->disk);
+	kfree(m->subdir);
+	kfree(m);
+}
+
+void archil_mount_put(struct archil_mount *m)
+{
+	if (refcount_dec_and_test(&m->ref))
+		archil_mount_free(m);
+}
+
+struct archil_mount *archil_mount_get(u64 id)
+{
+	struct archil_mount *m, *found = NULL;
+
+	spin_lock(&archil_mounts_lock);
+	list_for_each_entry(m, &archil_mounts, list) {
+		if (m->id == id && refcount_inc_not_zero(&m->ref)) {
+			found = m;
+			break;
+		}
+	}
+	spin_unlock(&archil_mounts_lock);
+	return found;
+}
+
+void archil_mounts_of(struct net *net, void (*fn)(struct archil_mount *m))
+{
+	struct archil_mount *m, *prev = NULL;
+
+	spin_lock(&archil_mounts_lock);
+	list_for_each_entry(m, &archil_mounts, list) {
+		if (m->net != net || !refcount_inc_not_zero(&m->ref))
+			continue;
+		spin_unlock(&archil_mounts_lock);
+		if (prev)
+			archil_mount_put(prev);
+		prev = m;
+		fn(m);
+		spin_lock(&archil_mounts_lock);
+	}
+	spin_unlock(&archil_mounts_lock);
+	if (prev)
+		archil_mount_put(prev);
+}
+
+static struct archil_mount *archil_mount_new(struct net *net)
+{
+	struct archil_mount *m = kzalloc(sizeof(*m), GFP_KERNEL);
+
+	if (!m)
+		return NULL;
+	refcount_set(&m->ref, 1);
+	INIT_LIST_HEAD(&m->list);
+	m->net = get_net(net);
+	uuid_gen(&m->uuid);
+	m->cache_ttl = 1;
+	m->commit = 5;
+	m->timeo = 30;
+	spin_lock_init(&m->dirty_lock);
+	INIT_LIST_HEAD(&m->dirty);
+	init_waitqueue_head(&m->writes_wait);
+	archil_transport_init(m);
+	archil_delegs_init(m);
+	archil_space_init(m);
+	archil_slots_init(m);
+	spin_lock(&archil_mounts_lock);
+	m->id = archil_next_mount++;
+	spin_unlock(&archil_mounts_lock);
+	m->wq = alloc_workqueue("archil/%llu", WQ_MEM_RECLAIM | WQ_UNBOUND, 0, m->id);
+	if (!m->wq) {
+		archil_mount_free(m);
+		return NULL;
+	}
+	return m;
+}
+
+/* ---- writing back in the background ---- */
+
+void archil_commit_soon(struct archil_mount *m)
+{
+	if (!delayed_work_pending(&m->commit_work))
+		queue_delayed_work(m->wq, &m->commit_work, m->commit * HZ);
+}
+
+/* Write one inode back, or find that it is clean. Puts the list's reference. */
+static void archil_commit_inode(struct archil_inode *ai)
+{
+	struct inode *inode = &ai->vfs;
+
+	/* A file without a name that nobody has open any more just goes. */
+	if (inode->i_nlink || atomic_read(&inode->i_count) > 1) {
+		filemap_fdatawrite(inode->i_mapping);
+		flush_work(&ai->size_work);
+		archil_size_update(inode);
+		smp_mb(); /* off the list before we look; pairs with archil_mark_dirty() */
+		if (archil_inode_dirty(inode))
+			archil_mark_dirty(inode);
+	}
+	iput(inode);
+}
+
+static void archil_commit_pass(struct archil_mount *m)
+{
+	struct archil_inode *ai;
+	LIST_HEAD(todo);
+
+	spin_lock(&m->dirty_lock);
+	list_splice_init(&m->dirty, &todo);
+	while ((ai = list_first_entry_or_null(&todo, struct archil_inode, dirty_list))) {
+		list_del_init(&ai->dirty_list);
+		spin_unlock(&m->dirty_lock);
+		archil_commit_inode(ai);
+		cond_resched();
+		spin_lock(&m->dirty_lock);
+	}
+	spin_unlock(&m->dirty_lock);
+	archil_delegs_kick(m);
+}
+
+static void archil_commit_work(struct work_struct *work)
+{
+	struct archil_mount *m = container_of(to_delayed_work(work), struct archil_mount,
+					      commit_work);
+
+	archil_commit_pass(m);
+}
+
+int archil_mount_sync(struct archil_mount *m)
+{
+	archil_delegs_kick(m);
+	return archil_delegs_flush(m, true);
+}
+
+static int archil_sync_fs(struct super_block *sb, int wait)
+{
+	struct archil_mount *m = archil_mnt(sb);
+
+	if (!wait) {
+		archil_delegs_kick(m);
+		return 0;
+	}
+	return archil_delegs_flush(m, false);
+}
+
+/* ---- ending ---- */
+
+/* Tell the server; true if it has answered. */
+static bool archil_close_session(struct archil_mount *m, unsigned long timeout)
+{
+	struct archil_req *req;
+	bool told;
+
+	req = archil_req_new(m, ARCHIL_OP_CLOSE_SESSION, 0, 0, GFP_KERNEL);
+	if (!req)
+		return false;
+	archil_req_submit(req);
+	told = wait_for_completion_killable_timeout(&req->completion, timeout) > 0;
+	archil_req_put(req);
+	return told;
+}
+
+void archil_mount_abort(struct archil_mount *m)
+{
+	if (archil_transport_is_over(m))
+		return;
+	pr_warn("mount %llu: aborted; what was not durable is lost\n", m->id);
+	archil_delegs_over(m);
+	archil_close_session(m, HZ);
+	archil_transport_over(m);
+}
+
+/* The session is over, or is to be; the superblock is gone. */
+static void archil_mount_end(struct archil_mount *m)
+{
+	struct archil_upcall *up;
+
+	WRITE_ONCE(m->sb, NULL);
+	if (!archil_transport_is_over(m)) {
+		archil_delegs_flush(m, true);
+		archil_close_session(m, MAX_SCHEDULE_TIMEOUT);
+	}
+	spin_lock(&archil_mounts_lock);
+	list_del_init(&m->list);
+	spin_unlock(&archil_mounts_lock);
+	archil_upcalls_drop(m);
+	archil_transport_exit(m);
+	flush_workqueue(m->wq);
+	archil_delegs_exit(m);
+	up = archil_upcall_new(m, ARCHIL_UPCALL_CLOSED);
+	if (up) {
+		archil_upcall_submit(up);
+		archil_upcall_put(up);
+	}
+	archil_mount_put(m);
+}
+
+static void archil_kill_sb(struct super_block *sb)
+{
+	struct archil_mount *m = archil_mnt(sb);
+
+	if (sb->s_root) {
+		archil_debugfs_remove(m);
+		archil_delegs_flush(m, false);
+		cancel_delayed_work_sync(&m->commit_work);
+		archil_commit_pass(m);
+		archil_delegs_unpin(m);
+	}
+	kill_anon_super(sb);
+	archil_mount_end(m);
+}
+
+static void archil_umount_begin(struct super_block *sb)
+{
+	archil_mount_abort(archil_mnt(sb));
+}
+
+/* ---- what a superblock answers ---- */
+
+static int archil_statfs(struct dentry *dentry, struct kstatfs *buf)
+{
+	struct archil_mount *m = archil_mnt(dentry->d_sb);
+	const struct archil_statfs_rep *rep;
+	struct archil_req *req;
+	int err;
+
+	req = archil_req_new(m, ARCHIL_OP_STATFS, 0, sizeof(*rep), GFP_KERNEL);
+	if (!req)
+		return -ENOMEM;
+	err = archil_req_call(req);
+	if (!err) {
+		rep = req->rep;
+		buf->f_type = ARCHIL_SUPER_MAGIC;
+		buf->f_bsize = PAGE_SIZE;
+		buf->f_frsize = PAGE_SIZE;
+		buf->f_blocks = le64_to_cpu(rep->total) >> PAGE_SHIFT;
+		buf->f_bfree = le64_to_cpu(rep->free) >> PAGE_SHIFT;
+		buf->f_bavail = le64_to_cpu(rep->avail) >> PAGE_SHIFT;
+		buf->f_files = ARCHIL_INO_MAX;
+		buf->f_ffree = ARCHIL_INO_MAX - min(le64_to_cpu(rep->files), ARCHIL_INO_MAX);
+		buf->f_namelen = ARCHIL_NAME_LEN;
+		buf->f_fsid = u64_to_fsid(*(u64 *)&m->uuid);
+	}
+	archil_req_put(req);
+	return err;
+}
+
+static int archil_show_options(struct seq_file *seq, struct dentry *root)
+{
+	struct archil_mount *m = archil_mnt(root->d_sb);
+
+	if (m->flags & ARCHIL_MOUNT_SHARED)
+		seq_puts(seq, ",shared");
+	seq_printf(seq, ",cache_ttl=%u,commit=%u,timeo=%u", m->cache_ttl, m->commit, m->timeo);
+	return 0;
+}
+
+static const struct super_operations archil_super_ops = {
+	.alloc_inode	= archil_alloc_inode,
+	.free_inode	= archil_free_inode,
+	.drop_inode	= inode_generic_drop,
+	.evict_inode	= archil_evict_inode,
+	.sync_fs	= archil_sync_fs,
+	.statfs		= archil_statfs,
+	.show_options	= archil_show_options,
+	.umount_begin	= archil_umount_begin,
+};
+
+/* ---- mounting ---- */
+
+enum {
+	Opt_source, Opt_shared, Opt_force, Opt_cache_ttl, Opt_commit, Opt_timeo, Opt_token,
+};
+
+static const struct fs_parameter_spec archil_parameters[] = {
+	fsparam_string("source", Opt_source),
+	fsparam_flag("shared", Opt_shared),
+	fsparam_flag("force", Opt_force),
+	fsparam_u32("cache_ttl", Opt_cache_ttl),
+	fsparam_u32("commit", Opt_commit),
+	fsparam_u32("timeo", Opt_timeo),
+	fsparam_string("token", Opt_token),
+	{}
+};
+
+static int archil_seconds(struct fs_context *fc, struct fs_parameter *param, u32 value, u32 min,
+			  unsigned int *seconds)
+{
+	if (value < min || value > 86400)
+		return invalfc(fc, "%s must be from %u to 86400 seconds", param->key, min);
+	*seconds = value;
+	return 0;
+}
+
+static int archil_parse_param(struct fs_context *fc, struct fs_parameter *param)
+{
+	struct archil_mount *m = fc->s_fs_info;
+	struct fs_parse_result result;
+	int opt = fs_parse(fc, archil_parameters, param, &result);
+
+	if (opt < 0)
+		return opt;
+	switch (opt) {
+	case Opt_source:
+		if (fc->source)
+			return invalfc(fc, "more than one source");
+		fc->source = param->string;
+		param->string = NULL;
+		return 0;
+	case Opt_shared:
+		m->flags |= ARCHIL_MOUNT_SHARED;
+		return 0;
+	case Opt_force:
+		m->flags |= ARCHIL_MOUNT_FORCE;
+		return 0;
+	case Opt_cache_ttl:
+		return archil_seconds(fc, param, result.uint_32, 0, &m->cache_ttl);
+	case Opt_commit:
+		return archil_seconds(fc, param, result.uint_32, 1, &m->commit);
+	case Opt_timeo:
+		return archil_seconds(fc, param, result.uint_32, 1, &m->timeo);
+	case Opt_token:
+		kfree_sensitive(m->token);
+		m->token = param->string;
+		param->string = NULL;
+		return 0;
+	}
+	return -EINVAL;
+}
+
+/* "server[:port]/disk[:/sub]": the agent reads it; here only for people. */
+static int archil_split_source(struct fs_context *fc, struct archil_mount *m)
+{
+	const char *disk = fc->source ? strchr(fc->source, '/') : NULL, *sub;
+
+	if (!disk || disk == fc->source || !disk[1])
+		return invalfc(fc, "the source must be SERVER[:PORT]/DISK[:/SUBDIR]");
+	disk++;
+	sub = strchr(disk, ':');
+	m->source = kstrdup(fc->source, GFP_KERNEL);
+	m->disk = sub ? kmemdup_nul(disk, sub - disk, GFP_KERNEL) : kstrdup(disk, GFP_KERNEL);
+	for (sub = sub ? sub + 1 : ""; *sub == '/'; sub++)
+		;
+	m->subdir = kstrdup(sub, GFP_KERNEL);
+	return m->source && m->disk && m->subdir ? 0 : -ENOMEM;
+}
+
+static int archil_open_session(struct fs_context *fc, struct archil_mount *m,
+			       struct archil_upcall **upp)
+{
+	struct archil_upcall *up;
+	int err;
+
+	up = archil_upcall_new(m, ARCHIL_UPCALL_OPEN);
+	if (!up)
+		return -ENOMEM;
+	archil_upcall_submit(up);
+	err = archil_upcall_wait(up, m->timeo);
+	if (err) {
+		archil_upcall_cancel(up, true);
+		archil_upcall_put(up);
+		if (err == -ENOTCONN)
+			errorf(fc, "no archil-agent is running in this network namespace");
+		else if (err == -ETIMEDOUT)
+			errorf(fc, "no answer within %u s", m->timeo);
+		return err;
+	}
+	if (up->status) {
+		err = up->status;
+		if (up->message[0])
+			errorf(fc, "%s", up->message);
+		archil_upcall_put(up);
+		return err;
+	}
+	*upp = up;
+	return 0;
+}
+
+static int archil_fill_super(struct super_block *sb, struct fs_context *fc)
+{
+	struct archil_mount *m = sb->s_fs_info;
+	struct archil_upcall *up = fc->fs_private;
+	const struct archil_grant *grant = &up->open.grant;
+	struct archil_deleg *d = NULL;
+	struct inode *root;
+	int err;
+
+	sb->s_magic = ARCHIL_SUPER_MAGIC;
+	sb->s_op = &archil_super_ops;
+	sb->s_xattr = compat_s_xattr(archil_xattr_handlers);
+	set_default_d_op(sb, &archil_dentry_ops);
+	sb->s_blocksize = PAGE_SIZE;
+	sb->s_blocksize_bits = PAGE_SHIFT;
+	sb->s_maxbytes = min_t(u64, m->max_file_size, MAX_LFS_FILESIZE);
+	sb->s_time_gran = 1;
+	sb->s_flags |= SB_NOSEC;
+	err = super_setup_bdi_name(sb, "archil-%llu", m->id);
+	if (err)
+		return err;
+	m->sb = sb;
+
+	if (grant->number) {
+		d = archil_deleg_alloc(m);
+		if (!d)
+			return -ENOMEM;
+	}
+	root = archil_iget(sb, &up->open.root, up->commit, NULL, 0);
+	if (IS_ERR(root)) {
+		archil_deleg_put(d);
+		return PTR_ERR(root);
+	}
+	if (S_ISDIR(root->i_mode)) {
+		sb->s_root = d_make_root(root);
+	} else {
+		iput(root);
+		errorf(fc, "the server gave something that is no directory");
+	}
+	if (!sb->s_root) {
+		archil_deleg_put(d);
+		return -ENOMEM;
+	}
+	if (d)
+		archil_deleg_install(d, grant, sb->s_root);
+	INIT_DELAYED_WORK(&m->commit_work, archil_commit_work);
+	archil_debugfs_add(m);
+	return 0;
+}
+
+static int archil_get_tree(struct fs_context *fc)
+{
+	struct archil_mount *m = fc->s_fs_info;
+	struct archil_upcall *up;
+	struct socket *sock;
+	int err;
+
+	if (fc->sb_flags & SB_RDONLY)
+		m->flags |= ARCHIL_MOUNT_RO;
+	if ((m->flags & ARCHIL_MOUNT_FORCE) &&
+	    (m->flags & (ARCHIL_MOUNT_SHARED | ARCHIL_MOUNT_RO)))
+		return invalfc(fc, "force goes with neither shared nor ro");
+	err = archil_split_source(fc, m);
+	if (err)
+		return err;
+	err = archil_open_session(fc, m, &up);
+	if (err)
+		return err;
+
+	m->session = up->session;
+	m->max_file_size = le64_to_cpu(up->open.max_file_size);
+	m->inline_max = min_t(u32, le32_to_cpu(up->open.inline_max), ARCHIL_INLINE_MAX);
+	m->payload_max = le32_to_cpu(up->open.payload_max);
+	strscpy(m->server, up->server, sizeof(m->server));
+	err = -EPROTO;
+	if (m->payload_max < SZ_64K || m->payload_max > ARCHIL_PAYLOAD_MAX ||
+	    !is_power_of_2(m->payload_max))
+		goto out;
+	sock = up->sock;
+	up->sock = NULL;
+	err = archil_transport_attach(m, sock, up->epoch);
+	if (err)
+		goto out;
+	spin_lock(&archil_mounts_lock);
+	list_add_tail(&m->list, &archil_mounts);
+	spin_unlock(&archil_mounts_lock);
+
+	err = archil_upcall_opened(up);
+	fc->fs_private = up;
+	if (!err)
+		err = get_tree_nodev(fc, archil_fill_super);
+	fc->fs_private = NULL;
+out:
+	/* Without a superblock nobody else ends the session. */
+	if (err && fc->s_fs_info) {
+		fc->s_fs_info = NULL;
+		archil_mount_end(m);
+	}
+	archil_upcall_put(up);
+	return err;
+}
+
+static int archil_reconfigure(struct fs_context *fc)
+{
+	struct archil_mount *m = archil_mnt(fc->root->d_sb);
+
+	sync_filesystem(fc->root->d_sb);
+	if ((m->flags & ARCHIL_MOUNT_RO) && !(fc->sb_flags & SB_RDONLY))
+		return invalfc(fc, "a session opened with ro can not become writable; mount anew");
+	return 0;
+}
+
+static void archil_free_fc(struct fs_context *fc)
+{
+	if (fc->s_fs_info)
+		archil_mount_put(fc->s_fs_info);
+}
+
+static const struct fs_context_operations archil_context_ops = {
+	.parse_param	= archil_parse_param,
+	.get_tree	= archil_get_tree,
+	.reconfigure	= archil_reconfigure,
+	.free		= archil_free_fc,
+};
+
+static int archil_init_fs_context(struct fs_context *fc)
+{
+	struct archil_mount *m = archil_mount_new(fc->net_ns);
+
+	if (!m)
+		return -ENOMEM;
+	fc->s_fs_info = m;
+	fc->ops = &archil_context_ops;
+	return 0;
+}
+
+struct file_system_type archil_fs_type = {
+	.owner			= THIS_MODULE,
+	.name			= "archil",
+	.init_fs_context	= archil_init_fs_context,
+	.parameters		= archil_parameters,
+	.kill_sb		= archil_kill_sb,
+};
+MODULE_ALIAS_FS("archil");

@@ -1,0 +1,45 @@
+/* SPDX-License-Identifier: GPL-2.0 */
+/*
+ * Synchronous changes: GRANT, CHECKIN, CHANGE, each with a slot, so that the
+ * server carries each out once however often it is sent.
+ */
+#ifndef ARCHIL_SYNC_H
+#define ARCHIL_SYNC_H
+
+#include <linux/bitmap.h>
+#include <linux/wait.h>
+
+#include "shared/record.h"
+
+struct archil_mount;
+struct dentry;
+struct inode;
+
+struct archil_slots {
+	spinlock_t lock;
+	DECLARE_BITMAP(busy, ARCHIL_SLOTS);	/* protected by lock */
+	u32 seq[ARCHIL_SLOTS];			/* the last used; protected by lock */
+	wait_queue_head_t wait;
+};
+
+void archil_slots_init(struct archil_mount *m);
+/* A free slot and its next sequence number; killable wait. -EINTR. */
+int archil_slot_get(struct archil_mount *m, struct archil_slot *slot);
+/* @used: the server has, or may have, seen the number. */
+void archil_slot_put(struct archil_mount *m, const struct archil_slot *slot, bool used);
+
+/*
+ * One record as a CHANGE. @grant: ask for ownership of the inode that it makes; what is
+ * granted is installed, with @root as its name, also if the caller is killed
+ * meanwhile. @rep may be NULL. Killable. Errnos of the server.
+ */
+int archil_sync_change(struct archil_mount *m, const struct archil_record *rec, bool grant,
+		       struct dentry *root, struct archil_change_rep *rep, u64 *commit);
+
+/*
+ * Ownership of a regular file where nobody has it, on the data connection: no
+ * agent is needed. 0: owned now. -EBUSY, -ENOENT, -ESTALE, ...
+ */
+int archil_sync_grant(struct inode *inode, struct dentry *root);
+
+#endif /* ARCHIL_SYNC_H */
