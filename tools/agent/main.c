@@ -54,7 +54,7 @@ static const char usage_text[] =
 "  # comment\n"
 "  client_id = web-2\n"
 "  [files.example.org/models]           SERVER[:PORT]/DISK\n"
-"  token = 64 hexadecimal digits        or: tokenfile = FILE\n"
+"  token = archil1-...                  or: tokenfile = FILE\n"
 "\n"
 "A disk's token there is used by mounts that come without one. With a token in it\n"
 "the file must be open to its owner only. SIGHUP reads the tokens anew.\n"

@@ -6,7 +6,7 @@
  *	client_id = web-2
  *
  *	[files.example.org:7464/models]
- *	token = 0123...			64 hexadecimal digits
+ *	token = archil1-...		as 'archil-server disk create' printed it
  *	# or: tokenfile = /etc/archil/models.token
  *
  * A section is named as a mount's source is, without the subdirectory; the port
