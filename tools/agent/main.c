@@ -218,11 +218,12 @@ static void fatal(struct agent *agent)
 	loop_stop(&prog->loop);
 }
 
-static void turn(void *arg)
+static bool turn(void *arg)
 {
 	struct program *prog = arg;
 
 	kernel_turn(prog->kernel);
+	return false;
 }
 
 static int run(struct program *prog)
