@@ -26,6 +26,7 @@
  *
  * Threads: store_submit() and store_poll() belong to one thread, the event
  * loop; a batch and its iterators to the committer; all else is free for all.
+ * A process that has opened a store cannot use one in a child that it forks.
  * Errors are negative errno values.
  */
 #ifndef ARCHIL_STORE_H
