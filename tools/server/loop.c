@@ -7,7 +7,7 @@
 #include <time.h>
 #include <unistd.h>
 
-#define RING_ENTRIES	1024
+enum { RING_ENTRIES = 1024, SLEEP_MS = 60000 };
 
 static uint64_t monotonic_ms(void)
 {
@@ -60,6 +60,7 @@ int loop_init(struct loop *loop)
 	}
 	pthread_mutex_init(&loop->lock, NULL);
 	loop->event_op.done = event_done;
+	event_arm(loop);
 	return 0;
 }
 
@@ -140,26 +141,23 @@ static void run_timers(struct loop *loop)
 	}
 }
 
-/* Returns true when the loop shall end: told so, and nothing posted is left. */
-static bool run_calls(struct loop *loop)
+void loop_drain(struct loop *loop)
 {
 	STAILQ_HEAD(, loop_call) calls = STAILQ_HEAD_INITIALIZER(calls);
 	struct loop_call *call;
-	bool stop;
 
 	pthread_mutex_lock(&loop->lock);
 	STAILQ_CONCAT(&calls, &loop->calls);
-	stop = loop->stop && STAILQ_EMPTY(&calls);
 	pthread_mutex_unlock(&loop->lock);
 
 	while ((call = STAILQ_FIRST(&calls))) {
 		STAILQ_REMOVE_HEAD(&calls, next);
 		call->run(call);
 	}
-	return stop;
 }
 
-static bool calls_pending(struct loop *loop)
+/* Is there something to run (or the loop to end) before sleeping? */
+static bool awake(struct loop *loop)
 {
 	bool pending;
 
@@ -169,51 +167,68 @@ static bool calls_pending(struct loop *loop)
 	return pending;
 }
 
-static int sleep_ms(struct loop *loop)
+static bool stopped(struct loop *loop)
+{
+	bool stop;
+
+	pthread_mutex_lock(&loop->lock);
+	stop = loop->stop && STAILQ_EMPTY(&loop->calls);
+	pthread_mutex_unlock(&loop->lock);
+	return stop;
+}
+
+static int sleep_ms(struct loop *loop, int most)
 {
 	struct loop_timer *timer = TAILQ_FIRST(&loop->timers);
 
-	if (calls_pending(loop))
-		return 0;
 	if (!timer)
-		return 60000;
+		return most;
 	if (timer->at <= loop->now)
 		return 0;
-	return timer->at - loop->now > 60000 ? 60000 : timer->at - loop->now;
+	return timer->at - loop->now < (uint64_t)most ? (int)(timer->at - loop->now) : most;
+}
+
+static void run_done(struct loop *loop)
+{
+	struct io_uring_cqe *cqe;
+	unsigned int head, n = 0;
+
+	io_uring_for_each_cqe(&loop->ring, head, cqe) {
+		struct loop_op *op = io_uring_cqe_get_data(cqe);
+
+		n++;
+		if (op)
+			op->done(op, cqe->res);
+	}
+	io_uring_cq_advance(&loop->ring, n);
+}
+
+int loop_once(struct loop *loop, int ms)
+{
+	struct __kernel_timespec ts;
+	struct io_uring_cqe *cqe;
+	int rc;
+
+	if (loop->turn && loop->turn(loop->turn_arg))
+		ms = 0;
+	ms = sleep_ms(loop, ms);
+	ts.tv_sec = ms / 1000;
+	ts.tv_nsec = (long long)(ms % 1000) * 1000000;
+	rc = io_uring_submit_and_wait_timeout(&loop->ring, &cqe, 1, &ts, NULL);
+	loop->now = monotonic_ms();
+	if (rc < 0 && rc != -ETIME && rc != -EINTR && rc != -EBUSY && rc != -EAGAIN)
+		return rc;
+	run_done(loop);
+	run_timers(loop);
+	loop_drain(loop);
+	return 0;
 }
 
 int loop_run(struct loop *loop)
 {
-	struct io_uring_cqe *cqe;
-	int rc;
+	int rc = 0;
 
-	event_arm(loop);
-	for (;;) {
-		struct __kernel_timespec ts;
-		unsigned int head, n = 0;
-		int ms;
-
-		if (loop->turn)
-			loop->turn(loop->turn_arg);
-		ms = sleep_ms(loop);
-		ts.tv_sec = ms / 1000;
-		ts.tv_nsec = (long long)(ms % 1000) * 1000000;
-		rc = io_uring_submit_and_wait_timeout(&loop->ring, &cqe, 1, &ts, NULL);
-		if (rc < 0 && rc != -ETIME && rc != -EINTR && rc != -EBUSY && rc != -EAGAIN)
-			return rc;
-		loop->now = monotonic_ms();
-
-		io_uring_for_each_cqe(&loop->ring, head, cqe) {
-			struct loop_op *op = io_uring_cqe_get_data(cqe);
-
-			n++;
-			if (op)
-				op->done(op, cqe->res);
-		}
-		io_uring_cq_advance(&loop->ring, n);
-
-		run_timers(loop);
-		if (run_calls(loop))
-			return 0;
-	}
+	while (!rc && !stopped(loop))
+		rc = loop_once(loop, awake(loop) ? 0 : SLEEP_MS);
+	return rc;
 }

@@ -23,6 +23,13 @@
 	((type *)((char *)(ptr) - offsetof(type, member)))
 #endif
 
+/* glibc's <sys/queue.h> lacks it: var may be removed in the body */
+#ifndef TAILQ_FOREACH_SAFE
+#define TAILQ_FOREACH_SAFE(var, head, field, tmp)				\
+	for ((var) = TAILQ_FIRST(head);						\
+	     (var) && ((tmp) = TAILQ_NEXT(var, field), 1); (var) = (tmp))
+#endif
+
 struct loop_op {
 	void (*done)(struct loop_op *op, int res);	/* res: as the system call's, -errno */
 };
@@ -43,7 +50,7 @@ struct loop {
 	struct io_uring ring;
 	uint64_t now;				/* ms, CLOCK_MONOTONIC, once a turn */
 	TAILQ_HEAD(loop_timers, loop_timer) timers;	/* by time */
-	void (*turn)(void *arg);		/* called before each sleep */
+	bool (*turn)(void *arg);		/* called before each sleep; true: do not sleep */
 	void *turn_arg;
 
 	pthread_mutex_t lock;
@@ -60,6 +67,10 @@ void loop_destroy(struct loop *loop);
 
 /* Runs until loop_stop(). Returns 0 or a negative errno (the ring broke). */
 int loop_run(struct loop *loop);
+/* One turn of it, which sleeps for at most so long. 0 or a negative errno. */
+int loop_once(struct loop *loop, int ms);
+/* Runs what was posted, without sleeping. */
+void loop_drain(struct loop *loop);
 /* Any thread. What was posted before is still run. */
 void loop_stop(struct loop *loop);
 /* Any thread. */

@@ -1,0 +1,329 @@
+// SPDX-License-Identifier: GPL-2.0
+/* WRITE: see data.h, rules 4 to 6. */
+#include <errno.h>
+#include <stdlib.h>
+
+#include "commit.h"
+#include "conn.h"
+#include "data.h"
+#include "deleg.h"
+#include "disk.h"
+#include "handlers.h"
+#include "server.h"
+#include "session.h"
+#include "space.h"
+
+/* Makes an inode ready to be written to: the commit of rule 4. */
+struct prepare {
+	struct work work;
+	uint64_t ino, session, deleg, root;
+	bool bulk, bump;
+	int err;		/* 0, or what every WRITE that waits for it is told */
+};
+
+static int prepare_apply(struct work *work, struct fs_txn *txn)
+{
+	struct prepare *prep = container_of(work, struct prepare, work);
+	int rc = 0;
+
+	/* ended meanwhile: the WRITEs will see it when they are looked at again */
+	if (!dlg_find(work->disk, prep->deleg, prep->session))
+		return WORK_DONE;
+	fs_batch_begin(txn);
+	if (prep->bulk)
+		rc = fs_bulk_begin(txn, prep->ino, prep->deleg, prep->root);
+	if (!rc && prep->bump)
+		rc = fs_touch_change(txn, prep->ino);
+	if (!rc)
+		rc = fs_batch_end(txn);
+	if (rc)
+		fs_batch_abort(txn);
+	prep->err = rc;
+	return WORK_DONE;
+}
+
+static void fail_queued(struct inode_io *ii, uint64_t deleg, int err)
+{
+	struct dio *io, *tmp;
+
+	TAILQ_FOREACH_SAFE(io, &ii->queue, link, tmp) {
+		if (io->kind != DIO_WRITE || (deleg && io->dlg->rec.number != deleg))
+			continue;
+		dio_unlink(io);
+		dio_fail(io, err);
+	}
+}
+
+static void prepare_done(struct work *work, int err)
+{
+	struct prepare *prep = container_of(work, struct prepare, work);
+	struct inode_io *ii = inode_io_get(work->disk, prep->ino);
+
+	ii->preparing = false;
+	if (err) {
+		fail_queued(ii, 0, err);
+	} else if (prep->err) {
+		fail_queued(ii, prep->deleg, prep->err);
+	} else {
+		if (prep->bulk)
+			ii->ready = prep->deleg;
+		if (prep->bump)
+			ii->bumped = !ii->read_since;
+	}
+	free(prep);
+	inode_io_pump(ii);
+}
+
+static void prepare(struct inode_io *ii, const struct dio *io, bool bulk, bool bump)
+{
+	struct prepare *prep = calloc(1, sizeof(*prep));
+
+	if (!prep)
+		server_oom();
+	prep->work.apply = prepare_apply;
+	prep->work.done = prepare_done;
+	prep->ino = ii->ino;
+	prep->session = io->ses->rec.id;
+	prep->deleg = io->dlg->rec.number;
+	prep->root = io->dlg->rec.ino;
+	prep->bulk = bulk;
+	prep->bump = bump;
+	ii->preparing = true;
+	ii->read_since = false;
+	commit_submit(ii->disk, &prep->work);
+}
+
+/* Does the inode lie in the delegation? Asked once for many WRITEs between changes. */
+static int inside(struct inode_io *ii, const struct dio *io, struct fs_view *view)
+{
+	struct data *data = &ii->disk->data;
+	const struct dlg *dlg = io->dlg;
+	int rc;
+
+	if (ii->inside_deleg == dlg->rec.number && ii->inside_seq == dlg->committed &&
+	    ii->inside_shape == data->shape)
+		return 0;
+	rc = fs_inside(view, ii->ino, dlg->rec.number, dlg->rec.ino);
+	if (!rc) {
+		ii->inside_deleg = dlg->rec.number;
+		ii->inside_seq = dlg->committed;
+		ii->inside_shape = data->shape;
+	}
+	return rc;
+}
+
+/* Is everything so that it can run? 0, 1: it has to wait, or what to answer. */
+static int ready(struct inode_io *ii, const struct dio *io, struct fs_view *view)
+{
+	struct archil_read_rep rep;
+	bool bulk, bump;
+	uint64_t writer;
+	size_t got;
+	int rc;
+
+	rc = fs_read(view, ii->ino, 0, 0, NULL, &got, &rep);
+	if (rc < 0)
+		return rc;
+	bulk = rc == 0;
+	if (!bulk && ii->ready != io->dlg->rec.number) {
+		rc = fs_writer(view, ii->ino, &writer);
+		if (rc)
+			return rc;
+		bulk = writer != io->dlg->rec.number;
+		if (!bulk)
+			ii->ready = writer;
+	}
+	bump = io->off < le64_to_cpu(rep.size) && !ii->bumped;
+	if (bulk || bump) {
+		prepare(ii, io, bulk, bump);
+		return 1;
+	}
+	return inside(ii, io, view);
+}
+
+static void write_done(struct store_op *op, int64_t result)
+{
+	struct dio *io = container_of(op, struct dio, op);
+	struct inode_io *ii = io->ii;
+	struct disk *disk = io->disk;
+	bool kick;
+
+	disk->data.ops--;
+	TAILQ_REMOVE(&ii->writing, io, link);
+	pthread_mutex_lock(&disk->lock);
+	kick = !--io->dlg->io && io->dlg->stopped;
+	pthread_mutex_unlock(&disk->lock);
+	if (kick)
+		commit_kick(disk);
+	session_io_end(io->ses);
+	if (result < 0)
+		dio_fail(io, result);
+	else
+		data_written(ii, io);
+	inode_io_pump(ii);
+}
+
+/* Counts it as data I/O of its delegation, if that is not about to end. */
+static bool admit(struct dio *io)
+{
+	bool ok;
+
+	pthread_mutex_lock(&io->disk->lock);
+	ok = !io->dlg->stopped;
+	if (ok)
+		io->dlg->io++;
+	pthread_mutex_unlock(&io->disk->lock);
+	return ok;
+}
+
+bool write_start(struct inode_io *ii, struct dio *io)
+{
+	struct fs_view *view;
+	int rc;
+
+	if (ii->broken)
+		rc = -EIO;
+	else
+		rc = io->dlg->gone;
+	if (!rc && store_failed(ii->disk->store))
+		rc = -EROFS;
+	if (!rc) {
+		if (ii->preparing)
+			return false;
+		view = fs_view_get(ii->disk->fs);
+		if (!view)
+			server_oom();
+		rc = data_behind(ii, view) ? 1 : ready(ii, io, view);
+		fs_view_put(view);
+		if (rc == 1)
+			return false;
+	}
+	dio_unlink(io);
+	if (rc) {
+		/* it is not where the client thinks: to a client that is an inode that went */
+		dio_fail(io, rc == -EUCLEAN ? -ESTALE : rc);
+		return true;
+	}
+	if (!admit(io)) {
+		dio_wait(io);
+		return true;
+	}
+	io->where = DIO_RUNNING;
+	io->ses->io++;
+	TAILQ_INSERT_TAIL(&ii->writing, io, link);
+	io->iov.iov_base = io->req->payload;
+	io->iov.iov_len = io->len;
+	io->op = (struct store_op){
+		.kind = STORE_WRITE,
+		.ino = io->ino,
+		.off = io->off,
+		.iov = &io->iov,
+		.iovcnt = 1,
+		.done = write_done,
+	};
+	data_submit(ii->disk, &io->op);
+	return true;
+}
+
+void write_flushed(struct dio *io)
+{
+	struct archil_write_rep rep;
+	uint64_t first = io->off / SPACE_PAGE, last = (io->off + io->len - 1) / SPACE_PAGE;
+
+	rep.credit = cpu_to_le64(space_settle(io->ses, (last - first + 1) * SPACE_PAGE));
+	req_reply(io->req, &rep, sizeof(rep), NULL, 0);
+	dio_free(io);
+}
+
+/* To the inode's queue if its delegation and its log let it, else to wait for them. */
+static void place(struct dio *io)
+{
+	struct inode_io *ii;
+	bool stopped;
+
+	if (io->dlg->gone) {
+		dio_fail(io, io->dlg->gone);
+		return;
+	}
+	pthread_mutex_lock(&io->disk->lock);
+	stopped = io->dlg->stopped;
+	pthread_mutex_unlock(&io->disk->lock);
+	if (stopped || io->after > io->dlg->committed) {
+		dio_wait(io);
+		return;
+	}
+	ii = inode_io_get(io->disk, io->ino);
+	inode_io_queue(ii, io);
+	inode_io_pump(ii);
+}
+
+void data_dlg_moved(struct disk *disk, struct dlg *dlg)
+{
+	struct dios waiting = TAILQ_HEAD_INITIALIZER(waiting);
+	struct dio *io;
+
+	dlg_get(dlg);
+	TAILQ_CONCAT(&waiting, &dlg->waiting, link);
+	while ((io = TAILQ_FIRST(&waiting))) {
+		TAILQ_REMOVE(&waiting, io, link);
+		place(io);
+	}
+	dlg_put(dlg);
+}
+
+/* A delegation that is none of this session's: closed at a record, or taken, or never was. */
+static void fail_unknown(struct req *req, uint64_t number)
+{
+	struct fs_view *view = fs_view_get(req->conn->disk->fs);
+	struct archil_closed closed;
+	struct fs_tomb tomb;
+
+	if (!view)
+		server_oom();
+	if (!fs_tomb_get(view, number, &tomb) && tomb.session == req->conn->session->rec.id &&
+	    tomb.how == FS_CLOSED) {
+		closed.seq = cpu_to_le64(tomb.applied);
+		req_fail_body(req, ARCHIL_ST_CLOSED, &closed, sizeof(closed));
+	} else {
+		req_fail(req, ARCHIL_ST_TAKEN);
+	}
+	fs_view_put(view);
+}
+
+void handle_write(struct req *req)
+{
+	struct archil_write_req *msg = (void *)req->body;
+	struct session *ses = req->conn->session;
+	struct disk *disk = req->conn->disk;
+	uint64_t off = le64_to_cpu(msg->off), number = le64_to_cpu(msg->deleg);
+	struct dio *io;
+	struct dlg *dlg;
+
+	if (!req->payload_len || off > (uint64_t)INT64_MAX - req->payload_len) {
+		req_fail(req, -EINVAL);
+		return;
+	}
+	pthread_mutex_lock(&disk->lock);
+	dlg = dlg_find(disk, number, ses->rec.id);
+	if (dlg)
+		dlg_get(dlg);
+	pthread_mutex_unlock(&disk->lock);
+	if (!dlg) {
+		fail_unknown(req, number);
+		return;
+	}
+	io = calloc(1, sizeof(*io));
+	if (!io)
+		server_oom();
+	io->kind = DIO_WRITE;
+	io->req = req;
+	io->disk = disk;
+	io->ses = ses;
+	io->dlg = dlg;
+	io->ino = le64_to_cpu(msg->ino);
+	io->off = off;
+	io->len = req->payload_len;
+	io->after = le64_to_cpu(msg->after);
+	io->urgent = req->flags & ARCHIL_F_URGENT;
+	place(io);
+}

@@ -1,0 +1,344 @@
+// SPDX-License-Identifier: GPL-2.0
+#include "deleg.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "disk.h"
+#include "server.h"
+#include "session.h"
+
+struct dlg *dlg_new(struct session *ses, const struct fs_deleg *rec)
+{
+	struct dlg *dlg = calloc(1, sizeof(*dlg));
+
+	if (!dlg)
+		server_oom();
+	dlg->ses = ses;
+	dlg->rec = *rec;
+	dlg->refs = 1;
+	dlg->committed = rec->applied;
+	TAILQ_INIT(&dlg->waiting);
+	return dlg;
+}
+
+struct dlg *dlg_get(struct dlg *dlg)
+{
+	dlg->refs++;
+	return dlg;
+}
+
+void dlg_put(struct dlg *dlg)
+{
+	if (!--dlg->refs)
+		free(dlg);
+}
+
+struct dlg *dlg_find(struct disk *disk, uint64_t number, uint64_t session)
+{
+	struct deleg *deleg = deleg_tree_find(&disk->tree, number);
+
+	return deleg && deleg->grant.session == session ? deleg->data : NULL;
+}
+
+void dlg_grant_fill(const struct dlg *dlg, struct archil_grant *grant)
+{
+	memset(grant, 0, sizeof(*grant));
+	grant->number = cpu_to_le64(dlg->rec.number);
+	grant->ino = cpu_to_le64(dlg->rec.ino);
+	grant->commit = cpu_to_le64(dlg->rec.commit);
+	grant->since = cpu_to_le64(dlg->rec.since);
+	grant->origin = cpu_to_le32(dlg->rec.origin);
+}
+
+int dlg_insert(struct disk *disk, const struct fs_chain *chain, struct dlg *dlg)
+{
+	struct deleg_grant grant = {
+		.number = dlg->rec.number,
+		.ino = dlg->rec.ino,
+		.session = dlg->rec.session,
+		.commit = dlg->rec.commit,
+		.since = dlg->rec.since,
+		.origin = dlg->rec.origin,
+	};
+	struct deleg *deleg;
+	int rc;
+
+	pthread_mutex_lock(&disk->lock);
+	if (dlg->rec.flags & FS_DELEG_ORPHAN)
+		rc = deleg_tree_insert_orphan(&disk->tree, &grant, &deleg);
+	else
+		rc = deleg_tree_insert(&disk->tree, chain->ino, chain->n, &grant, &deleg, NULL);
+	if (!rc)
+		deleg->data = dlg;
+	pthread_mutex_unlock(&disk->lock);
+	return rc;
+}
+
+/* ---- ending ---- */
+
+bool ended_stop(struct disk *disk, struct deleg **list, size_t n)
+{
+	bool idle = true;
+	size_t i;
+
+	pthread_mutex_lock(&disk->lock);
+	for (i = 0; i < n; i++) {
+		struct dlg *dlg = list[i]->data;
+
+		if (!dlg->stopped)
+			dlg->ses->n_stopped++;
+		dlg->stopped = true;
+		if (dlg->io)
+			idle = false;
+	}
+	pthread_mutex_unlock(&disk->lock);
+	return idle;
+}
+
+static int orphan_made(void *ctx, const struct fs_deleg *rec)
+{
+	struct ended *ended = ctx;
+
+	if (ended->n_orphans == ended->cap_orphans) {
+		size_t cap = ended->cap_orphans ? 2 * ended->cap_orphans : 16;
+		struct fs_deleg *orphans = reallocarray(ended->orphans, cap, sizeof(*orphans));
+
+		if (!orphans)
+			return -ENOMEM;
+		ended->orphans = orphans;
+		ended->cap_orphans = cap;
+	}
+	ended->orphans[ended->n_orphans++] = *rec;
+	return 0;
+}
+
+int ended_close(struct ended *ended, struct fs_txn *txn, struct deleg *deleg,
+		enum fs_close_how how)
+{
+	if (ended->n == ended->cap) {
+		size_t cap = ended->cap ? 2 * ended->cap : 4;
+		struct ending *v = reallocarray(ended->v, cap, sizeof(*v));
+
+		if (!v)
+			return -ENOMEM;
+		ended->v = v;
+		ended->cap = cap;
+	}
+	ended->v[ended->n].dlg = deleg->data;
+	ended->v[ended->n++].how = how;
+	return fs_deleg_close(txn, deleg->grant.number, how, orphan_made, ended);
+}
+
+void ended_apply(struct disk *disk, struct ended *ended)
+{
+	size_t i;
+
+	pthread_mutex_lock(&disk->lock);
+	for (i = ended->applied; i < ended->n; i++) {
+		struct dlg *dlg = ended->v[i].dlg;
+
+		if (dlg->stopped)
+			dlg->ses->n_stopped--;
+		if (ended->v[i].how == FS_TAKEN)
+			numbers_add(&dlg->ses->tombs, dlg->rec.number);
+		deleg_tree_remove(&disk->tree, deleg_tree_find(&disk->tree, dlg->rec.number));
+	}
+	pthread_mutex_unlock(&disk->lock);
+	ended->applied = ended->n;
+	for (i = 0; i < ended->n_orphans; i++) {
+		struct session *ses = session_find(disk, ended->orphans[i].session);
+		struct dlg *dlg = dlg_new(ses, &ended->orphans[i]);
+
+		if (dlg_insert(disk, NULL, dlg))
+			server_oom();
+	}
+	ended->n_orphans = 0;
+}
+
+void ended_forget(struct ended *ended)
+{
+	ended->n = ended->applied;
+	ended->n_orphans = 0;
+}
+
+uint64_t *ended_closed(const struct ended *ended, size_t *n)
+{
+	uint64_t *closed;
+	size_t i;
+
+	*n = 0;
+	if (!ended->n)
+		return NULL;
+	closed = calloc(ended->n, sizeof(*closed));
+	if (!closed)
+		server_oom();
+	for (i = 0; i < ended->n; i++)
+		if (ended->v[i].how == FS_CLOSED)
+			closed[(*n)++] = ended->v[i].dlg->rec.number;
+	return closed;
+}
+
+static void end_one(struct disk *disk, struct dlg *dlg, enum fs_close_how how, int err)
+{
+	struct session *ses;
+
+	if (err) {
+		dlg->gone = err;
+	} else if (how == FS_CLOSED) {
+		dlg->gone = ARCHIL_ST_CLOSED;
+		dlg->closed_at = dlg->rec.applied;
+	} else {
+		dlg->gone = ARCHIL_ST_TAKEN;
+	}
+	data_dlg_moved(disk, dlg);
+	if (how == FS_TAKEN && !err) {
+		pthread_mutex_lock(&disk->lock);
+		ses = session_find(disk, dlg->rec.session);
+		pthread_mutex_unlock(&disk->lock);
+		if (ses)
+			session_revoke(ses, dlg->rec.number);
+	}
+	dlg_put(dlg);
+}
+
+void ended_done(struct disk *disk, struct ended *ended, int err)
+{
+	size_t i;
+
+	for (i = 0; i < ended->n; i++)
+		end_one(disk, ended->v[i].dlg, ended->v[i].how, err);
+	free(ended->v);
+	free(ended->orphans);
+	memset(ended, 0, sizeof(*ended));
+}
+
+/* ---- who owns what, for those who ask ---- */
+
+void owner_begin(struct owner_ctx *ctx, struct disk *disk, struct fs_view *view,
+		 uint64_t session)
+{
+	memset(ctx, 0, sizeof(*ctx));
+	ctx->disk = disk;
+	ctx->view = view;
+	ctx->session = session;
+}
+
+void owner_end(struct owner_ctx *ctx)
+{
+	fs_chain_free(&ctx->chain);
+}
+
+static void say(const struct owner_ctx *ctx, const struct deleg *deleg, struct archil_wattr *attr)
+{
+	if (!deleg)
+		return;
+	if (deleg->grant.session == ctx->session)
+		attr->deleg = cpu_to_le64(deleg->grant.number);
+	else
+		attr->flags |= cpu_to_le32(ARCHIL_AF_OTHER);
+}
+
+/* What covers the inode, by its chain; lock not held. Copies the grant out. */
+static bool cover(struct owner_ctx *ctx, uint64_t ino, struct deleg *out)
+{
+	struct deleg *deleg;
+
+	if (fs_chain(ctx->view, ino, &ctx->chain))
+		return false;
+	pthread_mutex_lock(&ctx->disk->lock);
+	deleg = deleg_tree_cover(&ctx->disk->tree, ctx->chain.ino, ctx->chain.n);
+	if (deleg)
+		*out = *deleg;
+	pthread_mutex_unlock(&ctx->disk->lock);
+	return deleg;
+}
+
+static bool at(struct owner_ctx *ctx, uint64_t ino, struct deleg *out)
+{
+	struct deleg *deleg;
+
+	pthread_mutex_lock(&ctx->disk->lock);
+	deleg = deleg_tree_at(&ctx->disk->tree, ino);
+	if (deleg)
+		*out = *deleg;
+	pthread_mutex_unlock(&ctx->disk->lock);
+	return deleg;
+}
+
+static void fill_orphan(struct owner_ctx *ctx, struct archil_wattr *attr)
+{
+	struct deleg *deleg;
+	uint64_t number;
+
+	if (fs_orphan_of(ctx->view, le64_to_cpu(attr->ino), &number) || !number)
+		return;
+	pthread_mutex_lock(&ctx->disk->lock);
+	deleg = deleg_tree_find(&ctx->disk->tree, number);
+	say(ctx, deleg, attr);
+	pthread_mutex_unlock(&ctx->disk->lock);
+}
+
+void owner_fill(void *arg, struct archil_wattr *attr)
+{
+	uint64_t ino = le64_to_cpu(attr->ino), parent = le64_to_cpu(attr->parent);
+	struct owner_ctx *ctx = arg;
+	struct deleg deleg;
+	bool none;
+
+	pthread_mutex_lock(&ctx->disk->lock);
+	none = !ctx->disk->tree.count && !ctx->disk->tree.orphans;
+	pthread_mutex_unlock(&ctx->disk->lock);
+	if (none)
+		return;
+	if (le32_to_cpu(attr->flags) & ARCHIL_AF_ORPHAN) {
+		fill_orphan(ctx, attr);
+		return;
+	}
+	if (at(ctx, ino, &deleg)) {
+		say(ctx, &deleg, attr);
+		return;
+	}
+	if (parent == ino)
+		return;
+	if (ctx->dir != parent) {
+		ctx->dir = parent;
+		ctx->dir_deleg = 0;
+		ctx->dir_covered = cover(ctx, parent, &deleg);
+		if (ctx->dir_covered && deleg.grant.session == ctx->session)
+			ctx->dir_deleg = deleg.grant.number;
+	}
+	if (ctx->dir_deleg)
+		attr->deleg = cpu_to_le64(ctx->dir_deleg);
+	else if (ctx->dir_covered)
+		attr->flags |= cpu_to_le32(ARCHIL_AF_OTHER);
+}
+
+size_t error_holder(struct disk *disk, struct fs_view *view, const struct deleg *holder,
+		    const char *text, unsigned char *buf)
+{
+	struct session *ses = session_find(disk, holder->grant.session);
+	char path[ARCHIL_PATH_LEN + 1];
+	const char *client = ses ? ses->rec.client : "";
+	size_t client_len = strlen(client), path_len, text_len = text ? strlen(text) : 0;
+	struct archil_error err = {
+		.since = cpu_to_le64(holder->grant.since),
+		.deleg = cpu_to_le64(holder->grant.number),
+	};
+
+	if (fs_path(view, holder->grant.ino, path, sizeof(path)))
+		path[0] = 0;
+	path_len = strlen(path);
+	if (text_len > ARCHIL_TEXT_LEN)
+		text_len = ARCHIL_TEXT_LEN;
+	err.client_len = cpu_to_le16(client_len);
+	err.path_len = cpu_to_le16(path_len);
+	err.text_len = cpu_to_le16(text_len);
+	memcpy(buf, &err, sizeof(err));
+	memcpy(buf + sizeof(err), client, client_len);
+	memcpy(buf + sizeof(err) + client_len, path, path_len);
+	if (text_len)
+		memcpy(buf + sizeof(err) + client_len + path_len, text, text_len);
+	return sizeof(err) + client_len + path_len + text_len;
+}

@@ -1,0 +1,133 @@
+// SPDX-License-Identifier: GPL-2.0
+#include "space.h"
+
+#include "conn.h"
+#include "disk.h"
+#include "handlers.h"
+#include "server.h"
+#include "session.h"
+
+enum {
+	TARGET_MAX	= 256 << 20,	/* of one session */
+	RESERVE_MAX	= 1 << 30,
+	RESERVE_MIN	= 64 << 20,
+};
+
+/* 1 % of the filesystem, within bounds; never more than an eighth of a small one. */
+static uint64_t reserve(const struct store_statfs *st)
+{
+	uint64_t bytes = st->total / 100;
+
+	if (bytes < RESERVE_MIN)
+		bytes = RESERVE_MIN;
+	if (bytes > RESERVE_MAX)
+		bytes = RESERVE_MAX;
+	return bytes < st->total / 8 ? bytes : st->total / 8;
+}
+
+/* What can still be promised to anybody. */
+static uint64_t room(struct disk *disk)
+{
+	struct store_statfs st;
+	uint64_t kept;
+
+	if (store_failed(disk->store) || store_statfs(disk->store, &st))
+		return 0;
+	kept = reserve(&st) + disk->server->credit;
+	return st.avail > kept ? st.avail - kept : 0;
+}
+
+void space_set(struct session *ses, uint64_t have)
+{
+	struct server *server = ses->disk->server;
+
+	/* nobody holds more than a disk has: a lie would only starve others */
+	if (have > 1ull << 50)
+		have = 1ull << 50;
+	server->credit -= ses->credit;
+	server->credit += have;
+	ses->credit = have;
+}
+
+uint64_t space_grant(struct session *ses, uint64_t want)
+{
+	uint64_t left = room(ses->disk), most = left / 4;
+
+	if (most > TARGET_MAX)
+		most = TARGET_MAX;
+	if (want > most)
+		want = most;
+	/* the last bit of space comes in small change */
+	if (want < SPACE_PAGE && left >= 16 * SPACE_PAGE)
+		want = SPACE_PAGE;
+	want &= ~(SPACE_PAGE - 1);
+	if (want > left)
+		return 0;
+	space_set(ses, ses->credit + want);
+	return want;
+}
+
+uint64_t space_settle(struct session *ses, uint64_t bytes)
+{
+	uint64_t target = room(ses->disk) / 8;
+
+	space_set(ses, ses->credit > bytes ? ses->credit - bytes : 0);
+	if (target > TARGET_MAX)
+		target = TARGET_MAX;
+	if (ses->credit >= target)
+		return 0;
+	return space_grant(ses, target - ses->credit);
+}
+
+bool space_short(struct disk *disk)
+{
+	struct store_statfs st;
+
+	return !store_statfs(disk->store, &st) && st.avail < 2 * reserve(&st);
+}
+
+void handle_credit(struct req *req)
+{
+	struct archil_credit_req *msg = (void *)req->body;
+	struct session *ses = req->conn->session;
+	struct archil_credit_rep rep;
+	uint64_t want = le64_to_cpu(msg->want), granted = 0;
+
+	space_set(ses, le64_to_cpu(msg->have));
+	if (want && !(ses->rec.flags & ARCHIL_OS_RO))
+		granted = space_grant(ses, want);
+	if (want && !granted)
+		disk_reap(ses->disk);
+	rep.credit = cpu_to_le64(granted);
+	req_reply(req, &rep, sizeof(rep), NULL, 0);
+}
+
+void handle_statfs(struct req *req)
+{
+	struct disk *disk = req->conn->disk;
+	struct archil_statfs_rep rep = { 0 };
+	struct fs_disk_info info;
+	struct store_statfs st;
+	struct fs_view *view;
+	uint64_t kept;
+	int rc;
+
+	view = fs_view_get(disk->fs);
+	if (!view)
+		server_oom();
+	req->commit = fs_view_commit(view);
+	rc = fs_disk_info(view, &info);
+	fs_view_put(view);
+	if (!rc)
+		rc = store_statfs(disk->store, &st);
+	if (rc) {
+		req_fail(req, rc);
+		return;
+	}
+	kept = reserve(&st);
+	rep.total = cpu_to_le64(st.total);
+	rep.free = cpu_to_le64(st.free);
+	rep.avail = cpu_to_le64(st.avail > kept ? st.avail - kept : 0);
+	rep.files = cpu_to_le64(info.inodes);
+	req_reply(req, &rep, sizeof(rep), NULL, 0);
+}

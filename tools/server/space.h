@@ -1,0 +1,34 @@
+/* SPDX-License-Identifier: GPL-2.0 */
+/*
+ * Space: credit that lets clients accept changes before the server has them.
+ * All of it belongs to the loop.
+ *
+ * 1. What may be promised is what the store's filesystem has free, less a
+ *    reserve, less all credit that is outstanding.
+ * 2. A session is kept at a target that shrinks as the disk fills, down to
+ *    nothing; what it settles is granted anew in the same reply, so that a steady
+ *    writer does not run dry while there is room.
+ * 3. The reserve makes room for what was accepted: engine overhead, rounding, and
+ *    credit that clients hold over a restart of the server, until they say so.
+ */
+#ifndef ARCHIL_SPACE_H
+#define ARCHIL_SPACE_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+struct session;
+struct disk;
+
+#define SPACE_PAGE	4096ull
+
+/* Changes of so many bytes of credit are durable. Returns what is granted besides. */
+uint64_t space_settle(struct session *ses, uint64_t bytes);
+/* Grants up to want on top of what it has. */
+uint64_t space_grant(struct session *ses, uint64_t want);
+/* It holds so much, whatever was thought before. */
+void space_set(struct session *ses, uint64_t have);
+/* Is space so short that removed files should go now? */
+bool space_short(struct disk *disk);
+
+#endif
