@@ -312,8 +312,9 @@ static struct inode *archil_create_sync(struct inode *dir, struct dentry *dentry
 	rec->cookie = 0;
 	err = archil_sync_change(archil_mnt(dir->i_sb), rec, grant, dentry, &rep, &commit);
 	if (err) {
+		/* Somebody was quicker: the VFS looks again, and knows whether that matters. */
 		d_drop(dentry);
-		return ERR_PTR(err);
+		return ERR_PTR(err == -EEXIST ? -ESTALE : err);
 	}
 	inode = archil_iget(dir->i_sb, &rep.attr, commit, rec->data, rec->data_len);
 	if (IS_ERR(inode)) {

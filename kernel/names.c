@@ -5,7 +5,9 @@
  * 1. A name, there or not, was seen at a commit. In a directory that we own it is
  *    valid, without asking, if that is not before the grant's; only we change it.
  * 2. Elsewhere it is valid for cache_ttl after it was seen, then asked for again.
- * 3. When a delegation is lost, all names are asked for again (names_epoch): what we did
+ * 3. That a name is not there is not believed by who is about to make it, unless we
+ *    own the directory.
+ * 4. When a delegation is lost, all names are asked for again (names_epoch): what we did
  *    under it may not have happened.
  */
 #include <linux/namei.h>
@@ -49,8 +51,9 @@ void archil_name_seen(struct dentry *dentry, u64 commit)
 }
 
 /* Without references or locks: under RCU, or with a stable parent. */
-static bool archil_name_valid(struct dentry *dentry, struct inode *dir)
+static bool archil_name_valid(struct dentry *dentry, struct inode *dir, unsigned int flags)
 {
+	bool make = d_is_negative(dentry) && (flags & (LOOKUP_CREATE | LOOKUP_RENAME_TARGET));
 	struct archil_mount *m = archil_mnt(dentry->d_sb);
 	struct archil_name *name = dentry->d_fsdata;
 	struct archil_inode *ai = archil_i(dir);
@@ -59,7 +62,7 @@ static bool archil_name_valid(struct dentry *dentry, struct inode *dir)
 
 	if (READ_ONCE(name->epoch) != READ_ONCE(m->delegs.names_epoch))
 		return false;
-	if (time_before(jiffies, READ_ONCE(name->expires)))
+	if (!make && !(flags & LOOKUP_REVAL) && time_before(jiffies, READ_ONCE(name->expires)))
 		return true;
 	rcu_read_lock();
 	d = READ_ONCE(ai->own);	/* freed by RCU */
@@ -80,12 +83,12 @@ static int archil_d_revalidate(struct inode *dir, const struct qstr *qname,
 	if (flags & LOOKUP_RCU) {
 		parent = READ_ONCE(dentry->d_parent);
 		inode = d_inode_rcu(parent);
-		return inode && archil_name_valid(dentry, inode) ? 1 : -ECHILD;
+		return inode && archil_name_valid(dentry, inode, flags) ? 1 : -ECHILD;
 	}
 	parent = dget_parent(dentry);
 	inode = d_inode(parent);
 	archil_deleg_put(archil_deleg_of(inode, parent));
-	ret = archil_name_valid(dentry, inode) ? 1 : archil_name_ask(inode, dentry);
+	ret = archil_name_valid(dentry, inode, flags) ? 1 : archil_name_ask(inode, dentry);
 	dput(parent);
 	return ret;
 }

@@ -737,8 +737,13 @@ out:
 void archil_size_work(struct work_struct *work)
 {
 	struct archil_inode *ai = container_of(work, struct archil_inode, size_work);
+	struct archil_deleg *d;
 
 	archil_size_update(&ai->vfs);
+	d = archil_deleg_of(&ai->vfs, NULL);
+	if (d)
+		archil_log_kick(d);
+	archil_deleg_put(d);
 }
 
 /* ---- flushing, dropping ---- */

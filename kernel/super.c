@@ -30,7 +30,7 @@
 #include "pagecache.h"
 
 static LIST_HEAD(archil_mounts);
-static DEFINE_SPINLOCK(archil_mounts_lock);
+static DEFINE_MUTEX(archil_mounts_lock);
 static u64 archil_next_mount = 1;	/* protected by archil_mounts_lock */
 
 /* ---- mounts ---- */
@@ -57,35 +57,26 @@ struct archil_mount *archil_mount_get(u64 id)
 {
 	struct archil_mount *m, *found = NULL;
 
-	spin_lock(&archil_mounts_lock);
+	mutex_lock(&archil_mounts_lock);
 	list_for_each_entry(m, &archil_mounts, list) {
 		if (m->id == id && refcount_inc_not_zero(&m->ref)) {
 			found = m;
 			break;
 		}
 	}
-	spin_unlock(&archil_mounts_lock);
+	mutex_unlock(&archil_mounts_lock);
 	return found;
 }
 
 void archil_mounts_of(struct net *net, void (*fn)(struct archil_mount *m))
 {
-	struct archil_mount *m, *prev = NULL;
+	struct archil_mount *m;
 
-	spin_lock(&archil_mounts_lock);
-	list_for_each_entry(m, &archil_mounts, list) {
-		if (m->net != net || !refcount_inc_not_zero(&m->ref))
-			continue;
-		spin_unlock(&archil_mounts_lock);
-		if (prev)
-			archil_mount_put(prev);
-		prev = m;
-		fn(m);
-		spin_lock(&archil_mounts_lock);
-	}
-	spin_unlock(&archil_mounts_lock);
-	if (prev)
-		archil_mount_put(prev);
+	mutex_lock(&archil_mounts_lock);
+	list_for_each_entry(m, &archil_mounts, list)
+		if (m->net == net)
+			fn(m);
+	mutex_unlock(&archil_mounts_lock);
 }
 
 static struct archil_mount *archil_mount_new(struct net *net)
@@ -108,9 +99,9 @@ static struct archil_mount *archil_mount_new(struct net *net)
 	archil_delegs_init(m);
 	archil_space_init(m);
 	archil_slots_init(m);
-	spin_lock(&archil_mounts_lock);
+	mutex_lock(&archil_mounts_lock);
 	m->id = archil_next_mount++;
-	spin_unlock(&archil_mounts_lock);
+	mutex_unlock(&archil_mounts_lock);
 	m->wq = alloc_workqueue("archil/%llu", WQ_MEM_RECLAIM | WQ_UNBOUND, 0, m->id);
 	if (!m->wq) {
 		archil_mount_free(m);
@@ -138,7 +129,7 @@ static void archil_commit_inode(struct archil_inode *ai)
 		flush_work(&ai->size_work);
 		archil_size_update(inode);
 		smp_mb(); /* off the list before we look; pairs with archil_mark_dirty() */
-		if (archil_inode_dirty(inode))
+		if (archil_inode_dirty(inode) && !READ_ONCE(archil_mnt(inode->i_sb)->dying))
 			archil_mark_dirty(inode);
 	}
 	iput(inode);
@@ -220,14 +211,14 @@ static void archil_mount_end(struct archil_mount *m)
 	struct archil_upcall *up;
 
 	WRITE_ONCE(m->sb, NULL);
-	if (!archil_transport_is_over(m)) {
+	/* without an epoch there never was a connection to say it on */
+	if (m->tp.epoch && !archil_transport_is_over(m)) {
 		archil_delegs_flush(m, true);
 		archil_close_session(m, MAX_SCHEDULE_TIMEOUT);
 	}
-	spin_lock(&archil_mounts_lock);
+	mutex_lock(&archil_mounts_lock);
 	list_del_init(&m->list);
-	spin_unlock(&archil_mounts_lock);
-	archil_upcalls_drop(m);
+	mutex_unlock(&archil_mounts_lock);
 	archil_transport_exit(m);
 	flush_workqueue(m->wq);
 	archil_delegs_exit(m);
@@ -246,8 +237,11 @@ static void archil_kill_sb(struct super_block *sb)
 	if (sb->s_root) {
 		archil_debugfs_remove(m);
 		archil_delegs_flush(m, false);
+		/* Whatever is still dirty could not be written: its inodes go all the same. */
+		WRITE_ONCE(m->dying, true);
 		cancel_delayed_work_sync(&m->commit_work);
 		archil_commit_pass(m);
+		cancel_delayed_work_sync(&m->commit_work);
 		archil_delegs_unpin(m);
 	}
 	kill_anon_super(sb);
@@ -398,10 +392,8 @@ static int archil_open_session(struct fs_context *fc, struct archil_mount *m,
 	up = archil_upcall_new(m, ARCHIL_UPCALL_OPEN);
 	if (!up)
 		return -ENOMEM;
-	archil_upcall_submit(up);
-	err = archil_upcall_wait(up, m->timeo);
+	err = archil_upcall_call(up, m->timeo);
 	if (err) {
-		archil_upcall_cancel(up, true);
 		archil_upcall_put(up);
 		if (err == -ENOTCONN)
 			errorf(fc, "no archil-agent is running in this network namespace");
@@ -503,9 +495,9 @@ static int archil_get_tree(struct fs_context *fc)
 	err = archil_transport_attach(m, sock, up->epoch);
 	if (err)
 		goto out;
-	spin_lock(&archil_mounts_lock);
+	mutex_lock(&archil_mounts_lock);
 	list_add_tail(&m->list, &archil_mounts);
-	spin_unlock(&archil_mounts_lock);
+	mutex_unlock(&archil_mounts_lock);
 
 	err = archil_upcall_opened(up);
 	fc->fs_private = up;

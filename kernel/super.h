@@ -53,6 +53,7 @@ struct archil_mount {
 
 	struct workqueue_struct *wq;	/* WQ_MEM_RECLAIM: write-back, revocation, the log */
 	struct delayed_work commit_work; /* within commit seconds while anything is not durable */
+	bool dying;			/* being unmounted */
 	atomic64_t taken;		/* delegations lost by force */
 	struct dentry *debugfs;
 };
