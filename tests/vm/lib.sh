@@ -477,5 +477,13 @@ board_open() { exec {fd}<>/dev/tcp/10.77.0.1/7999; } 2>/dev/null
 put() { board_ask put "$@" >/dev/null; }
 get() { board_ask get "$@"; }
 
+# power_off K, power_on K: what its kernel held in memory is gone; disks given
+# with --disk stay. The script starts anew there, with BOOT one higher.
+power_off() { show power_off "$1"; echo "off $1" >/run/host; }
+power_on() { show power_on "$1"; echo "on $1" >/run/host; }
+
+# power_cycle: that, on this host; does not return
+power_cycle() { show power_cycle; printf 'off %d\non %d\n' "$HOST" "$HOST" >/run/host; sleep 1000; }
+
 # barrier NAME: goes on when all hosts have come here
 barrier() { board_ask barrier "$1" "$HOST" >/dev/null; }
