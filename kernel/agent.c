@@ -151,7 +151,8 @@ void archil_upcall_submit(struct archil_upcall *up)
 	archil_agent_ring(up->agent);
 }
 
-int archil_upcall_wait(struct archil_upcall *up, unsigned int seconds)
+/* -EINTR, -ETIMEDOUT, -ENOTCONN */
+static int archil_upcall_wait(struct archil_upcall *up, unsigned int seconds)
 {
 	long left;
 
@@ -185,6 +186,20 @@ bool archil_upcall_cancel(struct archil_upcall *up, bool force)
 	if (taken)
 		archil_upcall_put(up);
 	return taken;
+}
+
+int archil_upcall_call(struct archil_upcall *up, unsigned int seconds)
+{
+	int err;
+
+	archil_upcall_submit(up);
+	err = archil_upcall_wait(up, seconds);
+	if (err && !archil_upcall_cancel(up, true)) {
+		/* It is ending just now, which waits for nobody. */
+		wait_for_completion(&up->completion);
+		err = 0;
+	}
+	return err;
 }
 
 /* Move what @m has on one of the lists to another one. */

@@ -73,10 +73,11 @@ void archil_upcall_put(struct archil_upcall *up);
  */
 void archil_upcall_submit(struct archil_upcall *up);
 /*
- * Wait until it has ended, killably, at most @seconds (0: without limit). 0: see
- * up->status. -EINTR, -ETIMEDOUT, -ENOTCONN (timed out, and there is no agent).
+ * Submit and wait until it has ended, killably, at most @seconds (0: without limit). 0:
+ * see up->status. Otherwise it is cancelled, seen or not: -EINTR, -ETIMEDOUT,
+ * -ENOTCONN (timed out, and there is no agent).
  */
-int archil_upcall_wait(struct archil_upcall *up, unsigned int seconds);
+int archil_upcall_call(struct archil_upcall *up, unsigned int seconds);
 /*
  * Take it back. True: no agent has ever seen it, or (@force) the agent is told to
  * forget it; done() will not be called and nobody is woken. False: it has
