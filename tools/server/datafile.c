@@ -1,14 +1,12 @@
 // SPDX-License-Identifier: GPL-2.0
-#include <dirent.h>
+/* The open data files, their names, and what of them is not yet durable. */
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
-#include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
-#include <sys/statvfs.h>
 #include <unistd.h>
 
 #include "datafile.h"
@@ -17,8 +15,6 @@
 #define MAX_FDS_DEFAULT	4096
 #define TABLE_START	1024u
 #define INOS_PER_LEAF	8		/* as a power of 2, of neighbours */
-#define PATH_LEN	32
-#define PROBE		".probe"
 
 /* ---- paths ------------------------------------------------------------------ */
 
@@ -34,21 +30,21 @@ static unsigned int top_of(unsigned int leaf)
 
 #define ROOT_DIR	(DATA_DIRS - 1)
 
-static void dir_path(unsigned int dir, char path[static PATH_LEN])
+static void dir_path(unsigned int dir, char path[static DATA_PATH_LEN])
 {
 	if (dir == ROOT_DIR)
 		strcpy(path, ".");
 	else if (dir >= DATA_LEAVES)
-		snprintf(path, PATH_LEN, "%02x", dir - DATA_LEAVES);
+		snprintf(path, DATA_PATH_LEN, "%02x", dir - DATA_LEAVES);
 	else
-		snprintf(path, PATH_LEN, "%02x/%02x", dir >> 8, dir & 0xff);
+		snprintf(path, DATA_PATH_LEN, "%02x/%02x", dir >> 8, dir & 0xff);
 }
 
-static void file_path(uint64_t ino, char path[static PATH_LEN])
+static void file_path(uint64_t ino, char path[static DATA_PATH_LEN])
 {
 	unsigned int leaf = leaf_of(ino);
 
-	snprintf(path, PATH_LEN, "%02x/%02x/%012" PRIx64, leaf >> 8, leaf & 0xff, ino);
+	snprintf(path, DATA_PATH_LEN, "%02x/%02x/%012" PRIx64, leaf >> 8, leaf & 0xff, ino);
 }
 
 /* ---- the table of open files; all with ds->lock held --------------------------- */
@@ -203,7 +199,7 @@ static void dir_changed(struct datastore *ds, unsigned int dir)
 
 static int make_dir(struct datastore *ds, unsigned int dir, unsigned int parent)
 {
-	char path[PATH_LEN];
+	char path[DATA_PATH_LEN];
 	int err;
 
 	dir_path(dir, path);
@@ -216,7 +212,7 @@ static int make_dir(struct datastore *ds, unsigned int dir, unsigned int parent)
 static int open_file(struct datastore *ds, uint64_t ino, bool create)
 {
 	unsigned int leaf = leaf_of(ino);
-	char path[PATH_LEN];
+	char path[DATA_PATH_LEN];
 	int fd, err;
 
 	file_path(ino, path);
@@ -265,7 +261,7 @@ int datafile_get(struct datastore *ds, uint64_t ino, bool create, struct datafil
 		surplus = file;
 		file = other;
 	} else if (fstat(file->fd, &st) || !st.st_nlink) {
-		/* unlinked since: remove_file() has looked into the table already */
+		/* unlinked since: datafile_remove() has looked into the table already */
 		file->gone = true;
 	} else {
 		if (ds->count >= ds->table_size)
@@ -279,6 +275,35 @@ int datafile_get(struct datastore *ds, uint64_t ino, bool create, struct datafil
 	free_file(surplus);
 out:
 	*filep = file;
+	return 0;
+}
+
+int datafile_remove(struct datastore *ds, uint64_t ino)
+{
+	unsigned int leaf = leaf_of(ino);
+	struct datafile *file, *dead = NULL;
+	char path[DATA_PATH_LEN];
+	int err;
+
+	file_path(ino, path);
+	dir_changing(ds, leaf);
+	err = unlinkat(ds->dirfd, path, 0) && errno != ENOENT ? -errno : 0;
+	dir_changed(ds, leaf);
+	if (err)
+		return err;
+
+	/* after the unlink; see datafile_get() */
+	pthread_mutex_lock(&ds->lock);
+	file = *slot(ds, ino);
+	if (file) {
+		if (idle(file))
+			idle_del(file);
+		unhash(ds, file);
+		if (!file->refs)
+			dead = file;
+	}
+	pthread_mutex_unlock(&ds->lock);
+	free_file(dead);
 	return 0;
 }
 
@@ -303,7 +328,7 @@ void datafile_flush_begin(struct datastore *ds, uint64_t ino, struct dataflush *
 int datafile_flush_end(struct datastore *ds, struct dataflush *flush, int result)
 {
 	struct datafile *file = flush->file;
-	char path[PATH_LEN];
+	char path[DATA_PATH_LEN];
 
 	if (result) {
 		file_path(file->ino, path);
@@ -338,7 +363,7 @@ bool datafile_dirs_unsynced(struct datastore *ds, uint64_t ino)
 
 static int sync_dir(struct datastore *ds, unsigned int dir)
 {
-	char path[PATH_LEN];
+	char path[DATA_PATH_LEN];
 	uint32_t upto;
 	int fd, err;
 	bool any;
@@ -378,347 +403,7 @@ int datafile_sync_dirs(struct datastore *ds, uint64_t ino)
 	return err;
 }
 
-/* ---- operations that block ------------------------------------------------------ */
-
-uint64_t datafile_bytes(const struct iovec *iov, int iovcnt)
-{
-	uint64_t bytes = 0;
-
-	for (int i = 0; i < iovcnt; i++)
-		bytes += iov[i].iov_len;
-	return bytes;
-}
-
-struct iovec *datafile_rest(const struct iovec *iov, int iovcnt, uint64_t skip, int *n)
-{
-	struct iovec *rest;
-
-	while (iovcnt && skip >= iov->iov_len) {
-		skip -= iov->iov_len;
-		iov++;
-		iovcnt--;
-	}
-	rest = calloc(iovcnt ? iovcnt : 1, sizeof(*rest));
-	if (!rest)
-		return NULL;
-	memcpy(rest, iov, iovcnt * sizeof(*rest));
-	if (iovcnt) {
-		rest->iov_base = (char *)rest->iov_base + skip;
-		rest->iov_len -= skip;
-	}
-	*n = iovcnt;
-	return rest;
-}
-
-int datafile_check(struct datastore *ds, const struct store_op *op)
-{
-	bool rw = op->kind == STORE_READ || op->kind == STORE_WRITE;
-	bool ranged = rw || op->kind == STORE_PUNCH || op->kind == STORE_ALLOCATE;
-	uint64_t len = op->len;
-
-	if (op->kind < STORE_READ || op->kind > STORE_SEEK_HOLE || op->ino >= STORE_INO_MAX)
-		return -EINVAL;
-	if (rw && (op->iovcnt < 0 || op->iovcnt > STORE_IOV_MAX))
-		return -EINVAL;
-	if (rw)
-		len = datafile_bytes(op->iov, op->iovcnt);
-	if (op->off > INT64_MAX || (ranged && len > INT64_MAX - op->off))
-		return -EINVAL;
-	if ((op->kind == STORE_WRITE || op->kind == STORE_ALLOCATE) &&
-	    op->off + len > ds->max_file_size)
-		return -EFBIG;
-	if (op->kind != STORE_READ && op->kind != STORE_SEEK_DATA &&
-	    op->kind != STORE_SEEK_HOLE && store_failed(ds->store))
-		return -EROFS;
-	return 0;
-}
-
-static int64_t run_rw(struct store_op *op, int fd)
-{
-	uint64_t want = datafile_bytes(op->iov, op->iovcnt), moved = 0;
-	int64_t err = 0;
-
-	while (moved < want) {
-		const struct iovec *iov = op->iov;
-		struct iovec *rest = NULL;
-		int n = op->iovcnt;
-		ssize_t got;
-
-		if (moved)
-			iov = rest = datafile_rest(op->iov, op->iovcnt, moved, &n);
-		if (!iov)
-			return -ENOMEM;
-		if (op->kind == STORE_READ)
-			got = preadv(fd, iov, n, op->off + moved);
-		else
-			got = pwritev(fd, iov, n, op->off + moved);
-		err = got < 0 ? -errno : 0;
-		free(rest);
-		if (err == -EINTR)
-			continue;
-		if (err)
-			return err;
-		if (!got)
-			return op->kind == STORE_READ ? (int64_t)moved : -EIO;
-		moved += got;
-	}
-	return moved;
-}
-
-static int cut(int fd, uint64_t off)
-{
-	struct stat st;
-
-	if (fstat(fd, &st))
-		return -errno;
-	if ((uint64_t)st.st_size <= off)
-		return 0;
-	return ftruncate(fd, off) ? -errno : 0;
-}
-
-static int fallocate_all(int fd, int mode, uint64_t off, uint64_t len)
-{
-	int err;
-
-	if (!len)
-		return 0;
-	do {
-		err = fallocate(fd, mode | FALLOC_FL_KEEP_SIZE, off, len) ? -errno : 0;
-	} while (err == -EINTR);
-	return err;
-}
-
-static int64_t seek(int fd, uint64_t off, int whence)
-{
-	off_t at = lseek(fd, off, whence);
-
-	if (at >= 0)
-		return at;
-	return errno == ENXIO && whence == SEEK_HOLE ? (int64_t)off : -errno;
-}
-
-static int remove_file(struct datastore *ds, uint64_t ino)
-{
-	unsigned int leaf = leaf_of(ino);
-	struct datafile *file, *dead = NULL;
-	char path[PATH_LEN];
-	int err;
-
-	file_path(ino, path);
-	dir_changing(ds, leaf);
-	err = unlinkat(ds->dirfd, path, 0) && errno != ENOENT ? -errno : 0;
-	dir_changed(ds, leaf);
-	if (err)
-		return err;
-
-	/* after the unlink; see datafile_get() */
-	pthread_mutex_lock(&ds->lock);
-	file = *slot(ds, ino);
-	if (file) {
-		if (idle(file))
-			idle_del(file);
-		unhash(ds, file);
-		if (!file->refs)
-			dead = file;
-	}
-	pthread_mutex_unlock(&ds->lock);
-	free_file(dead);
-	return 0;
-}
-
-static int run_flush(struct datastore *ds, uint64_t ino)
-{
-	struct dataflush flush;
-	int err = 0;
-
-	datafile_flush_begin(ds, ino, &flush);
-	if (flush.file) {
-		err = flush.full ? fsync(flush.file->fd) : fdatasync(flush.file->fd);
-		err = datafile_flush_end(ds, &flush, err ? -errno : 0);
-	}
-	return err ? err : datafile_sync_dirs(ds, ino);
-}
-
-/* What an inode without data answers. */
-static int64_t answer_absent(const struct store_op *op)
-{
-	switch (op->kind) {
-	case STORE_SEEK_DATA:
-		return -ENXIO;
-	case STORE_SEEK_HOLE:
-		return op->off;
-	default:
-		return 0;
-	}
-}
-
-int64_t store_run(struct store *store, struct store_op *op)
-{
-	struct datastore *ds = store->data;
-	struct datafile *file;
-	int64_t result = datafile_check(ds, op);
-
-	if (result)
-		return result;
-	if (op->kind == STORE_FLUSH)
-		return run_flush(ds, op->ino);
-	if (op->kind == STORE_REMOVE)
-		return remove_file(ds, op->ino);
-	result = datafile_get(ds, op->ino, op->kind == STORE_WRITE || op->kind == STORE_ALLOCATE,
-			      &file);
-	if (result == -ENOENT)
-		return answer_absent(op);
-	if (result)
-		return result;
-	switch (op->kind) {
-	case STORE_READ:
-	case STORE_WRITE:
-		result = run_rw(op, file->fd);
-		break;
-	case STORE_TRUNCATE:
-		result = cut(file->fd, op->off);
-		break;
-	case STORE_PUNCH:
-		result = fallocate_all(file->fd, FALLOC_FL_PUNCH_HOLE, op->off, op->len);
-		break;
-	case STORE_ALLOCATE:
-		result = fallocate_all(file->fd, 0, op->off, op->len);
-		break;
-	case STORE_SEEK_DATA:
-		result = seek(file->fd, op->off, SEEK_DATA);
-		break;
-	case STORE_SEEK_HOLE:
-		result = seek(file->fd, op->off, SEEK_HOLE);
-		break;
-	default:
-		result = -EINVAL;
-	}
-	if (op->kind >= STORE_WRITE && op->kind <= STORE_ALLOCATE)
-		datafile_changed(ds, file, op->kind != STORE_WRITE);
-	datafile_put(ds, file);
-	return result;
-}
-
-/* ---- the tree as a whole ---------------------------------------------------------- */
-
-/* Calls @fn for each name in the directory @path that is all hexadecimal. */
-static int each_name(struct datastore *ds, const char *path,
-		     int (*fn)(void *arg, const char *path, uint64_t number), void *arg)
-{
-	int fd = openat(ds->dirfd, path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-	DIR *dir = fd < 0 ? NULL : fdopendir(fd);
-	struct dirent *de;
-	int err = 0;
-
-	if (!dir) {
-		err = -errno;
-		if (fd >= 0)
-			close(fd);
-		return err;
-	}
-	while (!err && (de = readdir(dir))) {
-		char sub[2 * PATH_LEN], *end;
-		uint64_t number = strtoull(de->d_name, &end, 16);
-
-		if (*end || end == de->d_name ||
-		    snprintf(sub, sizeof(sub), "%s/%s", path, de->d_name) >= (int)sizeof(sub))
-			continue;
-		err = fn(arg, sub, number);
-	}
-	closedir(dir);
-	return err;
-}
-
-struct walk {
-	struct datastore *ds;
-	int (*fn)(void *arg, uint64_t ino, uint64_t bytes);
-	void *arg;
-};
-
-static int walk_file(void *arg, const char *path, uint64_t ino)
-{
-	struct walk *walk = arg;
-	struct stat st;
-
-	if (fstatat(walk->ds->dirfd, path, &st, AT_SYMLINK_NOFOLLOW))
-		return errno == ENOENT ? 0 : -errno;
-	return walk->fn(walk->arg, ino, (uint64_t)st.st_blocks * 512);
-}
-
-static int walk_leaf(void *arg, const char *path, uint64_t number)
-{
-	struct walk *walk = arg;
-
-	(void)number;
-	return each_name(walk->ds, path, walk_file, walk);
-}
-
-static int walk_top(void *arg, const char *path, uint64_t number)
-{
-	struct walk *walk = arg;
-
-	(void)number;
-	return each_name(walk->ds, path, walk_leaf, walk);
-}
-
-int store_data_each(struct store *store, int (*fn)(void *arg, uint64_t ino, uint64_t bytes),
-		    void *arg)
-{
-	struct walk walk = { store->data, fn, arg };
-
-	return each_name(store->data, ".", walk_top, &walk);
-}
-
-int datastore_statfs(struct datastore *ds, struct store_statfs *st)
-{
-	struct statvfs v;
-
-	if (fstatvfs(ds->dirfd, &v))
-		return -errno;
-	st->total = (uint64_t)v.f_blocks * v.f_frsize;
-	st->free = (uint64_t)v.f_bfree * v.f_frsize;
-	st->avail = (uint64_t)v.f_bavail * v.f_frsize;
-	st->max_file_size = ds->max_file_size;
-	return 0;
-}
-
-/* What the filesystem below can do: the highest end of a file; holes. */
-static int probe(struct datastore *ds, char **errmsg)
-{
-	uint64_t lo = 0, hi = INT64_MAX;
-	int fd, err;
-
-	fd = openat(ds->dirfd, PROBE, O_RDWR | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
-	if (fd < 0)
-		return store_say(errmsg, -errno, "cannot make a file in %s/data: %m",
-				 ds->store->path);
-	unlinkat(ds->dirfd, PROBE, 0);
-	/* lo works, what is above hi does not */
-	while (lo < hi) {
-		uint64_t mid = hi - (hi - lo) / 2;
-
-		if (!ftruncate(fd, mid))
-			lo = mid;
-		else if (errno == EFBIG || errno == EINVAL)
-			hi = mid - 1;
-		else
-			break;
-	}
-	err = lo < hi ? -errno : 0;
-	ds->max_file_size = lo;
-	if (!err && ftruncate(fd, 1))
-		err = -errno;
-	if (!err)
-		err = fallocate_all(fd, FALLOC_FL_PUNCH_HOLE, 0, 1);
-	close(fd);
-	if (err == -EOPNOTSUPP)
-		return store_say(errmsg, err, "the filesystem of %s/data cannot punch holes in files",
-				 ds->store->path);
-	if (err)
-		store_say(errmsg, err, "cannot use the filesystem of %s/data: %s",
-			  ds->store->path, strerror(-err));
-	return err;
-}
+/* ---- the whole ------------------------------------------------------------------ */
 
 int datastore_open(struct store *store, unsigned int max_fds, bool after_crash,
 		   struct datastore **dsp, char **errmsg)
@@ -745,7 +430,7 @@ int datastore_open(struct store *store, unsigned int max_fds, bool after_crash,
 		store_say(errmsg, err, "out of memory");
 		goto out_free;
 	}
-	err = probe(ds, errmsg);
+	err = datastore_probe(ds, errmsg);
 	if (err)
 		goto out_free;
 	if (after_crash && syncfs(ds->dirfd)) {

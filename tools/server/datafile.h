@@ -4,9 +4,11 @@
  * tree two levels deep (data/xx/yy/INO). Neighbouring inode numbers share a
  * directory: files made together are made durable together.
  *
- * datafile.c: the open files, what is not yet durable, and each operation as a
- * call that blocks. datafile_io.c: the same without blocking, for the event
- * loop: reads, writes and flushes by io_uring, the rest by a few threads.
+ * datafile.c: the open files, their names, what is not yet durable.
+ * datafile_run.c: each operation as a call that blocks.
+ * datafile_io.c: the same without blocking, for the event loop: reads, writes and
+ * flushes by io_uring, the rest by a few threads.
+ * datafile_fs.c: the filesystem below.
  *
  * Rules:
  *
@@ -28,6 +30,7 @@
 
 #define DATA_TOPS	256u
 #define DATA_LEAVES	65536u			/* in all */
+#define DATA_PATH_LEN	32	/* of any path below data/ */
 #define DATA_DIRS	(DATA_LEAVES + DATA_TOPS + 1)	/* leaves, tops, data/ */
 
 struct datafile {
@@ -71,16 +74,13 @@ int datastore_open(struct store *store, unsigned int max_fds, bool after_crash,
 		   struct datastore **dsp, char **errmsg);
 /* Return: is everything durable? */
 bool datastore_close(struct datastore *ds);
-int datastore_statfs(struct datastore *ds, struct store_statfs *st);
-
-/* Is @op in range? 0, -EINVAL, -EFBIG; -EROFS when the store has failed. */
-int datafile_check(struct datastore *ds, const struct store_op *op);
-
 /* The open file if it is open, with a reference; NULL. Never blocks for long. */
 struct datafile *datafile_find(struct datastore *ds, uint64_t ino);
 /* Opens it; @create: makes it. 0, -ENOENT (no data), or another errno. */
 int datafile_get(struct datastore *ds, uint64_t ino, bool create, struct datafile **filep);
 void datafile_put(struct datastore *ds, struct datafile *file);
+/* Unlinks it; what is open of it goes with the last reference. */
+int datafile_remove(struct datastore *ds, uint64_t ino);
 /* A change has ended. @reshaped: other than by a write. */
 void datafile_changed(struct datastore *ds, struct datafile *file, bool reshaped);
 
@@ -100,9 +100,21 @@ int datafile_flush_end(struct datastore *ds, struct dataflush *flush, int result
 bool datafile_dirs_unsynced(struct datastore *ds, uint64_t ino);
 int datafile_sync_dirs(struct datastore *ds, uint64_t ino);
 
+/* datafile_run.c */
+
+/* Is @op in range? 0, -EINVAL, -EFBIG; -EROFS when the store has failed. */
+int datafile_check(struct datastore *ds, const struct store_op *op);
+/* fallocate() that keeps the size and is not interrupted; @len 0 is fine. */
+int datafile_fallocate(int fd, int mode, uint64_t off, uint64_t len);
 /* Segments of @iov after the first @skip bytes, to be freed; NULL: no memory. */
 struct iovec *datafile_rest(const struct iovec *iov, int iovcnt, uint64_t skip, int *n);
 uint64_t datafile_bytes(const struct iovec *iov, int iovcnt);
+
+/* datafile_fs.c */
+
+/* Sets ds->max_file_size; refuses a filesystem without holes. */
+int datastore_probe(struct datastore *ds, char **errmsg);
+int datastore_statfs(struct datastore *ds, struct store_statfs *st);
 
 /* datafile_io.c */
 int dataring_open(struct datastore *ds, char **errmsg);

@@ -153,7 +153,9 @@ const char *store_failure(const struct store *store);
 struct store_statfs {
 	uint64_t total;		/* bytes below this disk, shared with others */
 	uint64_t free;
-	uint64_t avail;		/* of these, what this process can use */
+	uint64_t avail;		/* of these, what may be given out: some is kept
+				 * back, so that what was accepted can be committed
+				 */
 	uint64_t max_file_size;	/* highest end of a file's data, in bytes */
 };
 

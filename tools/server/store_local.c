@@ -140,6 +140,9 @@ static rocksdb_options_t *make_options(const struct store_opts *opts, rocksdb_ca
 	rocksdb_options_set_max_background_jobs(o, 2);
 	rocksdb_options_set_max_open_files(o, opts->max_open ? (int)opts->max_open :
 						       MAX_OPEN_DEFAULT);
+	/* rewriting tables takes no more room than this at a time */
+	rocksdb_options_set_target_file_size_base(o, 16 * MIB);
+	rocksdb_options_set_max_compaction_bytes(o, 128 * MIB);
 	rocksdb_options_set_level_compaction_dynamic_level_bytes(o, 1);
 	rocksdb_options_set_compression(o, LZ4);
 	rocksdb_options_set_skip_stats_update_on_db_open(o, 1);
