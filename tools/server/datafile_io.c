@@ -367,6 +367,7 @@ void store_submit(struct store *store, struct store_op *op)
 {
 	struct dataring *dr = store->data->ring;
 	int err = datafile_check(store->data, op);
+	bool quiet = !dr->ended.first;
 
 	op->next = NULL;
 	op->file = NULL;
@@ -380,7 +381,8 @@ void store_submit(struct store *store, struct store_op *op)
 		start_flush(dr, op);
 	else
 		give_to_thread(dr, op, STAGE_RUN);
-	if (op->stage == STAGE_ENDED && dr->ended.first == op)
+	/* the operation may be a thread's by now: not to be looked at */
+	if (quiet && dr->ended.first)
 		signal_loop(dr);
 }
 
