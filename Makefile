@@ -88,7 +88,8 @@ module:
 # all link every source of shared/, lib/, server/ and agent/ but the mains,
 # built with sanitizers. Exit status 77 is a skip.
 
-SRC_san := $(SRC_lib) $(filter-out %/main.c,$(SRC_archil-server) $(SRC_archil-agent))
+SRC_san := $(sort $(SRC_lib) tools/mount/mount_opts.c $(filter-out %/main.c,\
+	$(SRC_archil-server) $(SRC_archil-agent) $(SRC_archilctl)))
 SAN_LIBS := -lrocksdb -luring -lnl-genl-3 -lnl-3 $(LIBS_lib)
 
 $(BUILD)/san/%.o: %.c
