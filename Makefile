@@ -40,7 +40,7 @@ SRC_lib := $(wildcard tools/lib/*.c) $(SRC_shared)
 SRC_archil-server := $(wildcard tools/server/*.c)
 SRC_archil-agent := $(wildcard tools/agent/*.c) tools/server/loop.c
 SRC_archilctl := $(wildcard tools/archilctl/*.c)
-SRC_mount.archil := tools/mount/mount.c tools/mount/mount_opts.c tools/mount/helper.c
+SRC_mount.archil := tools/mount/mount.c tools/mount/mount_opts.c tools/mount/mount8.c tools/mount/helper.c
 SRC_umount.archil := tools/mount/umount.c tools/mount/helper.c
 
 .PHONY: all tools module unit check test test-long demo shell bench install install-module clean help deps

@@ -13,6 +13,7 @@
 #include <unistd.h>
 
 #include "helper.h"
+#include "mount8.h"
 #include "mount_opts.h"
 #include "scram.h"
 #include "util.h"
@@ -113,6 +114,7 @@ static int parse_args(struct request *req, int argc, char **argv)
 	}
 	req->source = argv[optind];
 	req->dir = argv[optind + 1];
+	req->opts.shared |= mount8_shared(req->dir);
 	if (mount_opts_check(&req->opts, err)) {
 		complain("%s", err);
 		return EX_USAGE;
