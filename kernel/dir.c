@@ -69,6 +69,7 @@ static struct inode *archil_lookup_ask(struct inode *dir, const struct qstr *nam
 
 static struct dentry *archil_lookup(struct inode *dir, struct dentry *dentry, unsigned int flags)
 {
+	struct dentry *other;
 	struct inode *inode;
 	u64 commit = 0;
 
@@ -80,10 +81,10 @@ static struct dentry *archil_lookup(struct inode *dir, struct dentry *dentry, un
 	else if (IS_ERR(inode))
 		return ERR_CAST(inode);
 	archil_name_seen(dentry, commit);
-	dentry = d_splice_alias(inode, dentry) ?: dentry;
-	if (!IS_ERR(dentry))
-		archil_name_seen(dentry, commit);
-	return dentry;
+	other = d_splice_alias(inode, dentry);
+	if (!IS_ERR_OR_NULL(other))
+		archil_name_seen(other, commit);
+	return other;
 }
 
 int archil_name_ask(struct inode *dir, struct dentry *dentry)
