@@ -47,6 +47,8 @@ void handle_hello(struct req *req)
 	memcpy(conn->disk_name, msg + 1, disk_len);
 	conn->disk_name[disk_len] = 0;
 
+	context.min_version = min;
+	context.max_version = max;
 	context.version = conn->version;
 	context.kind = kind;
 	memcpy(context.disk, conn->disk_name, sizeof(conn->disk_name));

@@ -363,11 +363,12 @@ void handle_resume(struct req *req)
 static void bound(struct req *req, struct session *ses)
 {
 	struct archil_bind_rep rep = { .epoch = cpu_to_le64(ses->epoch) };
+	struct conn *conn = req->conn;
 
 	req->lost = NULL;
-	req->conn->epoch = ses->epoch;
+	conn->epoch = ses->epoch;
 	req_reply(req, &rep, sizeof(rep), NULL, 0);
-	session_attach(ses, req->conn);
+	session_attach(ses, conn);
 }
 
 static void binding_lost(struct req *req)
