@@ -200,11 +200,8 @@ static void scan(struct store_iter *it, const struct model *m, int hi, bool may_
 	int stands, key;
 
 	if (rnd_one_in(&rnd, 4)) {
-		i--;
+		i = model_find(m, from < hi ? from : hi) - 1;
 		stands = store_iter_seek_before(it, text, klen);
-		/* backwards the bound is not looked for */
-		if (i >= 0 && m->e[i].key >= hi)
-			return;
 	} else {
 		stands = store_iter_seek(it, text, klen);
 	}
@@ -337,7 +334,7 @@ static void run(long n)
 		if (rnd_one_in(&rnd, 300))
 			clear();
 		else
-			steps[rnd_below(&rnd, sizeof(steps) / sizeof(steps[0]))]();
+			steps[rnd_below(&rnd, ARRAY_SIZE(steps))]();
 	}
 	commit();
 }

@@ -78,7 +78,7 @@ static int count_name(void *arg, const char *name)
 
 START_TEST(disks_are_made_listed_deleted)
 {
-	char dir[160], names[64] = "", *msg = NULL, *a, *b;
+	char dir[160], names[64] = "", *msg = NULL, *a, *b, *hidden;
 	struct store *store;
 
 	snprintf(dir, sizeof(dir), "%s/root", test_dir);
@@ -102,6 +102,15 @@ START_TEST(disks_are_made_listed_deleted)
 	names[0] = 0;
 	ck_assert_int_eq(store_disk_each(dir, count_name, names), 0);
 	ck_assert_str_eq(names, "b ");
+
+	/* what a crash in the midst of it leaves */
+	hidden = store_disk_path(dir, ".b.deleted");
+	ck_assert_int_eq(rename(b, hidden), 0);
+	ck_assert_int_eq(store_disk_each(dir, count_name, names), 0);
+	ck_assert_str_eq(names, "b ");
+	ck_assert_int_eq(store_root_sweep(dir), 0);
+	ck_assert_int_ne(access(hidden, F_OK), 0);
+	free(hidden);
 	free(a);
 	free(b);
 }

@@ -71,6 +71,13 @@ int store_root_init(const char *dir, char **errmsg);
 int store_root_check(const char *dir, char **errmsg);
 
 /*
+ * store_root_sweep() - remove what an interrupted store_create() or
+ * store_destroy() left below @dir. For the start of the server.
+ * Return: 0 or a negative errno.
+ */
+int store_root_sweep(const char *dir);
+
+/*
  * store_disk_path() - path of disk @name below the store @dir, to be freed;
  * NULL when out of memory. @name is a good one (disk_name_problem()).
  */
@@ -218,7 +225,7 @@ struct store_iter *store_batch_iter_open(struct store_batch *batch,
 
 /*
  * store_iter_seek() - go to the first key at or after @key.
- * store_iter_seek_before() - go to the last key before @key.
+ * store_iter_seek_before() - go to the last key before @key (and the walk's end).
  * store_iter_next() - go to the next.
  *
  * Return: 1 when it stands on a key, 0 at the end, -EUCLEAN, -EIO, -ENOMEM.

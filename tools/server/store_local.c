@@ -34,6 +34,7 @@
 #define MIN_BLOB		4096
 #define BLOOM_BITS		10
 #define LZ4			4
+#define FILE_CHECKSUMS		"file_checksum_gen_factory=FileChecksumGenCrc32cFactory"
 
 /* ---- failure ---------------------------------------------------------------- */
 
@@ -46,13 +47,15 @@ int store_fail(struct store *store, int err, const char *fmt, ...)
 	if (vasprintf(&text, fmt, ap) < 0)
 		text = NULL;
 	va_end(ap);
-	log_err("disk %s: %s", store->path, text ? text : strerror(-err));
 	pthread_mutex_lock(&store->fail_lock);
 	if (!atomic_load(&store->failed)) {
+		log_err("disk %s is read-only until the server is started again: %s",
+			store->path, text ? text : strerror(-err));
 		atomic_store(&store->failure, text);
 		atomic_store(&store->failed, err);
-		log_err("disk %s is read-only until the server is started again", store->path);
 		text = NULL;
+	} else if (text) {
+		log_debug("disk %s: %s", store->path, text);
 	}
 	pthread_mutex_unlock(&store->fail_lock);
 	free(text);
@@ -88,7 +91,8 @@ int store_engine_error(struct store *store, const char *doing, char *err)
 	char *where = NULL;
 
 	if (code == -EUCLEAN) {
-		if (strstr(err, "Blob") || strstr(err, "blob"))
+		/* the engine does not name the file of a damaged blob */
+		if (!store_failed(store) && (strstr(err, "Blob") || strstr(err, "blob")))
 			blob_find_damage(store, 2, &where);
 		store_fail(store, code, "%s: %s%s%s", doing, err, where ? " in " : "",
 			   where ? where : "");
@@ -108,11 +112,11 @@ static rocksdb_options_t *make_options(const struct store_opts *opts, rocksdb_ca
 	rocksdb_block_based_table_options_t *table = rocksdb_block_based_options_create();
 	rocksdb_options_t *o = rocksdb_options_create(), *base = rocksdb_options_create();
 	size_t buffer = opts->write_buffer_bytes ? opts->write_buffer_bytes : WRITE_BUFFER_DEFAULT;
+	rocksdb_filterpolicy_t *bloom;
 	char *err = NULL;
 
 	/* its C interface has no other way to this: a checksum of each whole file */
-	rocksdb_get_options_from_string(base, "file_checksum_gen_factory=FileChecksumGenCrc32cFactory",
-					o, &err);
+	rocksdb_get_options_from_string(base, FILE_CHECKSUMS, o, &err);
 	rocksdb_options_destroy(base);
 	if (err) {
 		log_err("RocksDB: %s", err);
@@ -166,8 +170,8 @@ static rocksdb_options_t *make_options(const struct store_opts *opts, rocksdb_ca
 	rocksdb_block_based_options_set_cache_index_and_filter_blocks(table, 1);
 	rocksdb_block_based_options_set_cache_index_and_filter_blocks_with_high_priority(table, 1);
 	rocksdb_block_based_options_set_pin_l0_filter_and_index_blocks_in_cache(table, 1);
-	rocksdb_block_based_options_set_filter_policy(table,
-						      rocksdb_filterpolicy_create_bloom_full(BLOOM_BITS));
+	bloom = rocksdb_filterpolicy_create_bloom_full(BLOOM_BITS);
+	rocksdb_block_based_options_set_filter_policy(table, bloom);
 	rocksdb_block_based_options_set_format_version(table, 5);
 	rocksdb_options_set_block_based_table_factory(o, table);
 	rocksdb_block_based_options_destroy(table);
@@ -189,7 +193,8 @@ int store_lock_disk(const char *path, char **errmsg)
 
 		close(fd);
 		if (err == -EBUSY)
-			return store_say(errmsg, err, "%s is in use by another process (a running archil-server?)",
+			return store_say(errmsg, err,
+					 "%s is in use by another process (a running archil-server?)",
 					 path);
 		return store_say(errmsg, err, "cannot lock %s: %s", path, strerror(-err));
 	}
@@ -388,7 +393,7 @@ static int remove_one(const char *path, const struct stat *st, int type, struct 
 	return remove(path) && errno != ENOENT ? -errno : 0;
 }
 
-static int remove_tree(const char *path)
+int store_remove_tree(const char *path)
 {
 	int err = nftw(path, remove_one, 64, FTW_DEPTH | FTW_PHYS);
 
@@ -454,7 +459,7 @@ int store_create(const char *path, char **errmsg)
 	err = -EEXIST;
 	if (!access(target->path, F_OK))
 		goto out_say;
-	err = remove_tree(hidden);
+	err = store_remove_tree(hidden);
 	if (!err && mkdir(hidden, 0700))
 		err = -errno;
 	if (err)
@@ -481,7 +486,7 @@ out_say:
 	if (!store)
 		goto out_free;
 out_remove:
-	remove_tree(hidden);
+	store_remove_tree(hidden);
 out_free:
 	if (store)
 		free_store(store);
@@ -507,11 +512,11 @@ int store_destroy(const char *path, char **errmsg)
 	if (err)
 		goto out_say;
 	/* gone at once and for good, even if removing it takes long */
-	err = remove_tree(hidden);
+	err = store_remove_tree(hidden);
 	if (!err && (rename(store->path, hidden) || fsync(parentfd)))
 		err = -errno;
 	if (!err)
-		err = remove_tree(hidden);
+		err = store_remove_tree(hidden);
 	close(parentfd);
 	free(hidden);
 out_say:

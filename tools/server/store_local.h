@@ -46,6 +46,9 @@ int store_read_commit_nr(struct store *store, rocksdb_readoptions_t *read,
 
 /* Locks a disk for this process: a descriptor of its directory, or an errno. */
 int store_lock_disk(const char *path, char **errmsg);
+/* Removes a directory and all in it; nothing there is fine. 0 or an errno. */
+int store_remove_tree(const char *path);
+
 /* Formats *@errmsg (NULL is fine) and returns @err. */
 int store_say(char **errmsg, int err, const char *fmt, ...)
 	__attribute__((format(printf, 3, 4)));

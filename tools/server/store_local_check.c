@@ -223,7 +223,7 @@ int store_check(struct store *store, void (*line)(void *arg, const char *text), 
 		store_fail(store, -EUCLEAN, "check found damage in %s", store->meta);
 	if (!err && !c.found)
 		err = verify_keys(store, &c);
-	rocksdb_enable_file_deletions(store->db, 1, &text);
+	rocksdb_enable_file_deletions(store->db, 0, &text);
 	if (text)
 		store_engine_error(store, "check", text);
 	close(c.metafd);

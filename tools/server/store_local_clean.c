@@ -171,6 +171,12 @@ static char *mark_body(char *text)
 	return text + strlen(FIRST_LINE);
 }
 
+static int bad_mark(const char *path, char **errmsg)
+{
+	return store_say(errmsg, -EUCLEAN,
+			 "%s/clean is damaged: it has the checksums of the logs in meta/", path);
+}
+
 static int verify_line(int metafd, const char *path, const char *line, char **errmsg)
 {
 	uint64_t size, is_size;
@@ -179,8 +185,7 @@ static int verify_line(int metafd, const char *path, const char *line, char **er
 	int err;
 
 	if (sscanf(line, "%63s %" SCNu64 " %x", name, &size, &crc) != 3)
-		return store_say(errmsg, -EUCLEAN, "%s/clean is damaged (it guards the logs in meta/; without it they are only checked as after a crash)",
-				 path);
+		return bad_mark(path, errmsg);
 	err = file_crc(metafd, name, &is_size, &is_crc);
 	if (err == -ENOENT)
 		return store_say(errmsg, -EUCLEAN,
@@ -194,7 +199,7 @@ static int verify_line(int metafd, const char *path, const char *line, char **er
 				 " when the disk was closed", path, name, is_size, size);
 	if (crc != is_crc)
 		return store_say(errmsg, -EUCLEAN,
-				 "%s/meta/%s is damaged: its checksum is not that of when the disk was closed",
+				 "%s/meta/%s is damaged: its bytes are not those of the last close",
 				 path, name);
 	return 0;
 }
@@ -211,8 +216,7 @@ int clean_mark_verify(int dirfd, int metafd, const char *path, char **errmsg)
 		return store_say(errmsg, err, "%s/clean: %s", path, strerror(-err));
 	body = mark_body(text);
 	if (!body)
-		err = store_say(errmsg, -EUCLEAN, "%s/clean is damaged (it guards the logs in meta/; without it they are only checked as after a crash)",
-				 path);
+		err = bad_mark(path, errmsg);
 	while (!err && (line = strtok_r(body, "\n", &rest))) {
 		err = verify_line(metafd, path, line, errmsg);
 		body = NULL;

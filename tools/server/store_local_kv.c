@@ -273,6 +273,10 @@ int store_iter_seek_before(struct store_iter *it, const void *key, size_t klen)
 	size_t len;
 
 	renew(it);
+	if (it->hilen && compare(key, klen, it->hi, it->hilen) > 0) {
+		key = it->hi;
+		klen = it->hilen;
+	}
 	rocksdb_iter_seek_for_prev(it->it, key, klen);
 	if (rocksdb_iter_valid(it->it)) {
 		const char *at = rocksdb_iter_key(it->it, &len);

@@ -148,6 +148,44 @@ char *store_disk_path(const char *dir, const char *name)
 	return asprintf(&path, "%s/disks/%s", dir, name) < 0 ? NULL : path;
 }
 
+/* Names that sibling() in store_local.c gives. */
+static int is_leftover(const struct dirent *de)
+{
+	const char *ending = strrchr(de->d_name, '.');
+
+	return de->d_name[0] == '.' && ending != de->d_name &&
+	       (!strcmp(ending, ".new") || !strcmp(ending, ".deleted"));
+}
+
+int store_root_sweep(const char *dir)
+{
+	struct dirent **names;
+	char *disks, *path;
+	int n, fd, err = 0;
+
+	disks = store_disk_path(dir, "");
+	if (!disks)
+		return -ENOMEM;
+	n = scandir(disks, &names, is_leftover, alphasort);
+	if (n < 0)
+		err = -errno;
+	free(disks);
+	for (int i = 0; i < n; i++) {
+		path = err ? NULL : store_disk_path(dir, names[i]->d_name);
+		fd = path ? store_lock_disk(path, NULL) : -1;
+		/* else somebody is at it */
+		if (fd >= 0) {
+			err = store_remove_tree(path);
+			close(fd);
+		}
+		free(path);
+		free(names[i]);
+	}
+	if (n >= 0)
+		free(names);
+	return err;
+}
+
 int store_disk_each(const char *dir, int (*fn)(void *arg, const char *name), void *arg)
 {
 	struct dirent **names;
