@@ -8,7 +8,7 @@
 #include "log.h"
 #include "mount.h"
 
-/* Tags of our own; FORWARDs have MOUNT_TAG_FIRST and above. */
+/* Tags of our own, below MOUNT_TAG_FIRST. */
 enum { TAG_SETUP = 1, TAG_CLOSE = 2, TAG_PING = 3 };
 
 enum {
@@ -94,7 +94,7 @@ static void alive_fire(struct loop_timer *timer)
 	}
 	/* before the session there is nothing but the answer to wait for */
 	if (c->up)
-		control_send(m, ARCHIL_OP_PING, TAG_PING, NULL, 0);
+		control_conn_send(m, ARCHIL_OP_PING, TAG_PING, NULL, 0);
 	loop_timer_set(loop_of(m), timer, CONTROL_DEAD_MS - idle);
 }
 
@@ -110,7 +110,7 @@ static void came_up(struct mount *m)
 		log_info("%s: connected again", m->name);
 	c->reported[0] = '\0';
 	if (m->state == MOUNT_CLOSING)
-		control_close_session(m);
+		control_conn_close_session(m);
 }
 
 static void open_replied(struct mount *m, const struct archil_hdr *hdr, const void *body)
@@ -173,34 +173,34 @@ static void pushed(struct mount *m, const struct archil_hdr *hdr, const void *bo
 	}
 }
 
+static void replied(struct mount *m, const struct archil_hdr *hdr, const void *body)
+{
+	unsigned int op = le16_to_cpu(hdr->op);
+	uint64_t tag = le64_to_cpu(hdr->tag);
+
+	if (tag == TAG_SETUP)
+		setup_replied(m, hdr, body);
+	else if (tag == TAG_CLOSE && op == ARCHIL_OP_CLOSE_SESSION && m->state == MOUNT_CLOSING)
+		mount_close_done(m);
+	else if (tag >= MOUNT_TAG_FIRST && tag < m->next_tag)
+		mount_replied(m, hdr, body);
+	else if (tag != TAG_PING || op != ARCHIL_OP_PING)
+		lost(m->control.channel, -EPROTO);
+}
+
 static void control_frame(struct channel *ch, const struct archil_hdr *hdr, const void *body)
 {
 	struct mount *m = ch->owner;
 	unsigned int flags = le16_to_cpu(hdr->flags);
 
 	channel_receive(ch);
-	if (flags & ARCHIL_F_PUSH) {
+	if (flags & ARCHIL_F_PUSH)
 		pushed(m, hdr, body);
-	} else if (!(flags & ARCHIL_F_REPLY)) {
-		/* the check lets nothing but PING through */
-		if (channel_send(ch, ARCHIL_OP_PING, ARCHIL_F_REPLY, le64_to_cpu(hdr->tag),
-				 NULL, 0))
-			lost(ch, -ENOBUFS);
-	} else {
-		switch (le64_to_cpu(hdr->tag)) {
-		case TAG_SETUP:
-			setup_replied(m, hdr, body);
-			break;
-		case TAG_CLOSE:
-			if (m->state == MOUNT_CLOSING)
-				mount_close_done(m);
-			break;
-		case TAG_PING:
-			break;
-		default:
-			mount_replied(m, hdr, body);
-		}
-	}
+	else if (flags & ARCHIL_F_REPLY)
+		replied(m, hdr, body);
+	/* a request; the check lets nothing but PING through */
+	else if (channel_send(ch, ARCHIL_OP_PING, ARCHIL_F_REPLY, le64_to_cpu(hdr->tag), NULL, 0))
+		lost(ch, -ENOBUFS);
 }
 
 /* ---- connecting ---- */
@@ -226,7 +226,7 @@ static void send_open(struct mount *m)
 	memcpy(open.names, client, client_len);
 	memcpy(open.names + client_len, m->subdir, path_len);
 	m->open_sent = true;
-	control_send(m, ARCHIL_OP_OPEN_SESSION, TAG_SETUP, &open,
+	control_conn_send(m, ARCHIL_OP_OPEN_SESSION, TAG_SETUP, &open,
 		     sizeof(open.req) + client_len + path_len);
 }
 
@@ -235,7 +235,7 @@ static void send_resume(struct mount *m)
 	struct archil_resume_req req = { .session = cpu_to_le64(m->session) };
 
 	memcpy(req.mount, m->uuid, sizeof(req.mount));
-	control_send(m, ARCHIL_OP_RESUME, TAG_SETUP, &req, sizeof(req));
+	control_conn_send(m, ARCHIL_OP_RESUME, TAG_SETUP, &req, sizeof(req));
 }
 
 static void dialed(struct dial *d)
@@ -275,13 +275,13 @@ static void retry_fire(struct loop_timer *timer)
 		trouble(m, -ENOMEM, false, strerror(ENOMEM));
 }
 
-void control_init(struct mount *m)
+void control_conn_init(struct mount *m)
 {
 	m->control.retry.fire = retry_fire;
 	m->control.alive.fire = alive_fire;
 }
 
-void control_start(struct mount *m)
+void control_conn_start(struct mount *m)
 {
 	if (m->control.started)
 		return;
@@ -289,7 +289,7 @@ void control_start(struct mount *m)
 	retry_fire(&m->control.retry);
 }
 
-void control_stop(struct mount *m)
+void control_conn_stop(struct mount *m)
 {
 	struct control *c = &m->control;
 
@@ -300,15 +300,15 @@ void control_stop(struct mount *m)
 	c->started = false;
 }
 
-void control_close_session(struct mount *m)
+void control_conn_close_session(struct mount *m)
 {
 	if (m->control.up)
-		control_send(m, ARCHIL_OP_CLOSE_SESSION, TAG_CLOSE, NULL, 0);
+		control_conn_send(m, ARCHIL_OP_CLOSE_SESSION, TAG_CLOSE, NULL, 0);
 	else
-		control_start(m);
+		control_conn_start(m);
 }
 
-void control_send(struct mount *m, unsigned int op, uint64_t tag, const void *body, size_t len)
+void control_conn_send(struct mount *m, unsigned int op, uint64_t tag, const void *body, size_t len)
 {
 	struct channel *ch = m->control.channel;
 

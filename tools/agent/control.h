@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0 */
 /*
- * A mount's control connection. From control_start() on it is made, kept and made
- * again until control_stop().
+ * A mount's control connection. From control_conn_start() on it is made, kept and made
+ * again until control_conn_stop().
  *
  * 1. After AUTH it says OPEN_SESSION while the session is not known, else RESUME;
  *    when the mount is CLOSING, CLOSE_SESSION follows.
@@ -38,12 +38,12 @@ struct control {
 	uint64_t reported_at;
 };
 
-void control_init(struct mount *m);
-void control_start(struct mount *m);
-void control_stop(struct mount *m);
+void control_conn_init(struct mount *m);
+void control_conn_start(struct mount *m);
+void control_conn_stop(struct mount *m);
 /* The mount became CLOSING: say so to the server, now or when there is a connection. */
-void control_close_session(struct mount *m);
+void control_conn_close_session(struct mount *m);
 /* If it is up; else mount_control_up() is the moment to. */
-void control_send(struct mount *m, unsigned int op, uint64_t tag, const void *body, size_t len);
+void control_conn_send(struct mount *m, unsigned int op, uint64_t tag, const void *body, size_t len);
 
 #endif

@@ -10,7 +10,6 @@
 #include "log.h"
 
 enum {
-	MOUNT_TAG_FIRST		= 16,		/* below: control.c's own */
 	OPEN_DEFAULT_MS		= 30000,
 };
 
@@ -49,7 +48,7 @@ static struct mount *mount_new(struct agent *agent, uint64_t id)
 	memcpy(m->incarnation, agent->incarnation, sizeof(m->incarnation));
 	TAILQ_INIT(&m->forwards);
 	TAILQ_INIT(&m->reconnects);
-	control_init(m);
+	control_conn_init(m);
 	htable_add(&agent->mounts, &m->link, htable_hash(0, id));
 	TAILQ_INSERT_TAIL(&agent->all, m, all);
 	return m;
@@ -99,7 +98,7 @@ void mount_free(struct mount *m)
 	struct agent *agent = m->agent;
 
 	drop_work(m);
-	control_stop(m);
+	control_conn_stop(m);
 	if (m->state == MOUNT_CLOSING) {
 		TAILQ_REMOVE(&agent->closing, m, all);
 	} else {
@@ -124,7 +123,7 @@ static void begin_closing(struct mount *m)
 	htable_del(&agent->mounts, &m->link);
 	m->state = MOUNT_CLOSING;
 	TAILQ_INSERT_TAIL(&agent->closing, m, all);
-	control_close_session(m);
+	control_conn_close_session(m);
 }
 
 void mount_close_done(struct mount *m)
@@ -163,7 +162,7 @@ void mount_over(struct mount *m)
 		return;
 	log_warn("%s: the server has ended the session", m->name);
 	m->state = MOUNT_OVER;
-	control_stop(m);
+	control_conn_stop(m);
 	m->agent->kernel->over(m->agent, m->id);
 	answer.wire = true;
 	answer.wire_status = ARCHIL_ST_OVER;
@@ -369,7 +368,7 @@ void mount_open(struct agent *agent, const struct upcall *up)
 	m->timeout_ms = up->timeout_ms ? up->timeout_ms : OPEN_DEFAULT_MS;
 	margin = m->timeout_ms / 10 < 500 ? m->timeout_ms / 10 : 500;
 	loop_timer_set(loop_of(m), &m->deadline, m->timeout_ms - margin);
-	control_start(m);
+	control_conn_start(m);
 }
 
 /* ---- CONNECT ---- */
@@ -431,7 +430,7 @@ static void forward_send(struct forward *f)
 	struct mount *m = f->job.mount;
 
 	if (m->control.up)
-		control_send(m, f->op, f->tag, f->body, f->body_len);
+		control_conn_send(m, f->op, f->tag, f->body, f->body_len);
 }
 
 static void forward_cancel(struct job *job)
@@ -543,7 +542,7 @@ void mount_resume(struct agent *agent, const struct upcall *up)
 		m->session = up->session;
 		m->state = MOUNT_LIVE;
 		log_info("%s: session %llu goes on", m->name, (unsigned long long)m->session);
-		control_start(m);
+		control_conn_start(m);
 		TAILQ_FOREACH(r, &m->reconnects, next)
 			bind_start(&r->bind, m, reconnect_done, reconnect_failed);
 	}

@@ -30,6 +30,10 @@
 #include "dial.h"
 #include "util.h"
 
+enum {
+	MOUNT_TAG_FIRST		= 16,		/* tags of FORWARDs; below: control.c's own */
+};
+
 enum mount_state {
 	MOUNT_UNKNOWN,
 	MOUNT_OPENING,
