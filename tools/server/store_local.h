@@ -36,8 +36,7 @@ struct store {
 };
 
 /* store_local_kv.c */
-extern const char store_commit_key[];
-#define STORE_COMMIT_KEY_LEN	7
+
 /* Takes the number of the last commit from the engine, at open. */
 int store_read_commit_nr(struct store *store, rocksdb_readoptions_t *read,
 			 uint64_t *nr);

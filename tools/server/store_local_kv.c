@@ -46,7 +46,7 @@ struct store_iter {
 };
 
 /* Our own keys begin with byte 0; nobody else's may. */
-const char store_commit_key[] = "\0commit";
+static const char commit_key[] = "\0commit";
 static const char first_key[] = "\1";
 
 /*
@@ -118,7 +118,7 @@ int store_get(struct store *store, struct store_snap *snap, const void *key, siz
 int store_read_commit_nr(struct store *store, rocksdb_readoptions_t *read, uint64_t *nr)
 {
 	struct store_value val;
-	int err = get_pinned(store, read, store_commit_key, STORE_COMMIT_KEY_LEN, &val);
+	int err = get_pinned(store, read, commit_key, sizeof(commit_key) - 1, &val);
 	uint64_t le;
 
 	*nr = 0;
@@ -431,7 +431,7 @@ int store_batch_commit(struct store_batch *batch)
 		return -EROFS;
 	}
 	if (!batch->empty) {
-		rocksdb_writebatch_wi_put(batch->wi, store_commit_key, STORE_COMMIT_KEY_LEN,
+		rocksdb_writebatch_wi_put(batch->wi, commit_key, sizeof(commit_key) - 1,
 					  (const char *)&le, sizeof(le));
 		rocksdb_writebatch_wi_put_log_data(batch->wi, commit_end, sizeof(commit_end) - 1);
 		rocksdb_write_writebatch_wi(store->db, store->synced, batch->wi, &err);
