@@ -83,6 +83,7 @@ static int archil_ctl_hold(struct archil_ctl *ctl, struct archil_deleg *d)
 {
 	struct archil_deleg **held;
 	unsigned int cap;
+	int err;
 
 	if (ctl->nr_held == ctl->cap_held) {
 		cap = max(16u, ctl->cap_held * 2);
@@ -95,8 +96,9 @@ static int archil_ctl_hold(struct archil_ctl *ctl, struct archil_deleg *d)
 		ctl->held = held;
 		ctl->cap_held = cap;
 	}
-	if (!archil_deleg_quiesce(d))
-		return 0;
+	err = archil_deleg_quiesce(d);
+	if (err)
+		return err == -EAGAIN ? 0 : err;
 	refcount_inc(&d->ref);
 	ctl->held[ctl->nr_held++] = d;
 	return 0;
@@ -171,6 +173,8 @@ static int archil_orphan_moves(struct archil_deleg *old, struct inode *inode, vo
 
 static int archil_given_back(struct archil_deleg *d, struct inode *inode, void *arg)
 {
+	set_bit(ARCHIL_I_GIVEN, &archil_i(inode)->flags);
+	atomic_inc(&archil_i(inode)->given);
 	archil_inode_expire(inode);
 	return 0;
 }

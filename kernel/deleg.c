@@ -428,7 +428,8 @@ int archil_own(struct inode *inode, struct dentry *dentry, bool dynamic,
 			if (ai->home_deleg)
 				continue;
 		}
-		if (!dynamic || !S_ISREG(inode->i_mode))
+		/* Given back, and nobody has named it since: this comes through an old descriptor. */
+		if (!dynamic || !S_ISREG(inode->i_mode) || test_bit(ARCHIL_I_GIVEN, &ai->flags))
 			return archil_not_owned(inode);
 		err = archil_sync_grant(inode, dentry);
 		if (err)
@@ -437,24 +438,6 @@ int archil_own(struct inode *inode, struct dentry *dentry, bool dynamic,
 }
 
 /* ---- draining ---- */
-
-/* No more changes; returns when none is under way. False: it is not live. */
-bool archil_deleg_quiesce(struct archil_deleg *d)
-{
-	struct archil_delegs *ds = &d->mount->delegs;
-	bool live;
-
-	spin_lock(&ds->lock);
-	live = d->state == ARCHIL_OWN_LIVE;
-	if (live)
-		WRITE_ONCE(d->state, ARCHIL_OWN_DRAINING);
-	spin_unlock(&ds->lock);
-	if (!live)
-		return false;
-	smp_mb(); /* pairs with archil_deleg_enter() */
-	wait_event(d->wait, !atomic_read(&d->users));
-	return true;
-}
 
 /* Not given back after all. */
 void archil_deleg_resume(struct archil_deleg *d)
@@ -466,6 +449,25 @@ void archil_deleg_resume(struct archil_deleg *d)
 		WRITE_ONCE(d->state, ARCHIL_OWN_LIVE);
 	spin_unlock(&ds->lock);
 	wake_up_all(&d->wait);
+}
+
+int archil_deleg_quiesce(struct archil_deleg *d)
+{
+	struct archil_delegs *ds = &d->mount->delegs;
+	bool live;
+
+	spin_lock(&ds->lock);
+	live = d->state == ARCHIL_OWN_LIVE;
+	if (live)
+		WRITE_ONCE(d->state, ARCHIL_OWN_DRAINING);
+	spin_unlock(&ds->lock);
+	if (!live)
+		return -EAGAIN;
+	smp_mb(); /* pairs with archil_deleg_enter() */
+	if (!wait_event_killable(d->wait, !atomic_read(&d->users)))
+		return 0;
+	archil_deleg_resume(d);
+	return -EINTR;
 }
 
 /*

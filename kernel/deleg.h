@@ -123,8 +123,8 @@ int archil_own(struct inode *inode, struct dentry *dentry, bool dynamic,
 /* Why may this not be changed? Asks the server: -EBUSY, else -EROFS. */
 int archil_not_owned(struct inode *inode);
 
-/* No more changes; returns true when none is under way, false if it is not live. */
-bool archil_deleg_quiesce(struct archil_deleg *d);
+/* No more changes; 0 when none is under way. -EAGAIN: it is not live; -EINTR: killed. */
+int archil_deleg_quiesce(struct archil_deleg *d);
 /* Not given back after all. */
 void archil_deleg_resume(struct archil_deleg *d);
 /* Write back everything in it and wait. 0, -EINTR (if @killable), -EIO. */

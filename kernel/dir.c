@@ -80,6 +80,8 @@ static struct dentry *archil_lookup(struct inode *dir, struct dentry *dentry, un
 		inode = NULL;
 	else if (IS_ERR(inode))
 		return ERR_CAST(inode);
+	else
+		clear_bit(ARCHIL_I_GIVEN, &archil_i(inode)->flags);
 	archil_name_seen(dentry, commit);
 	other = d_splice_alias(inode, dentry);
 	if (!IS_ERR_OR_NULL(other))

@@ -37,6 +37,7 @@ static int archil_file_open(struct inode *inode, struct file *file)
 	if (!af)
 		return -ENOMEM;
 	af->lost = atomic_read(&archil_i(inode)->lost);
+	af->given = atomic_read(&archil_i(inode)->given);
 	file->private_data = af;
 	file->f_mode |= FMODE_CAN_ODIRECT;
 	return 0;
@@ -252,15 +253,17 @@ static long archil_fallocate(struct file *file, int mode, loff_t off, loff_t len
 
 static int archil_lock_own(struct file *file, struct file_lock *fl)
 {
+	const struct archil_file *af = file->private_data;
 	struct inode *inode = file_inode(file);
 	struct archil_deleg *d;
+	bool old = af->given != atomic_read(&archil_i(inode)->given);
 	int err;
 
 	if (!lock_is_write(fl) || sb_rdonly(inode->i_sb))
 		return 0;
 	if (archil_file_lost(file))
 		return -EIO;
-	err = archil_own(inode, file->f_path.dentry, true, &d);
+	err = archil_own(inode, file->f_path.dentry, !old, &d);
 	if (!err)
 		archil_deleg_leave(d);
 	return err;

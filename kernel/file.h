@@ -8,6 +8,7 @@
 /* What a descriptor remembers. */
 struct archil_file {
 	int lost;			/* ai->lost when it was opened */
+	int given;			/* ai->given then */
 };
 
 /* Was ownership forced away since this file was opened? */

@@ -12,6 +12,7 @@ enum archil_inode_flag {
 	ARCHIL_I_TIMES,		/* mtime and ctime moved by writes, not in the log yet */
 	ARCHIL_I_ORPHAN,	/* has no name any more, and this session keeps it */
 	ARCHIL_I_STALE,		/* the server does not know it any more */
+	ARCHIL_I_GIVEN,		/* given back, and not looked up by name since */
 	ARCHIL_I_NO_XATTR,	/* had no xattr when last asked */
 };
 
@@ -43,6 +44,7 @@ struct archil_inode {
 	atomic64_t charged;		/* credit taken for dirty pages, bytes */
 
 	atomic_t lost;			/* how often ownership was forced away */
+	atomic_t given;			/* how often it was given back */
 	struct archil_entry *release;	/* an orphan's last record, made in advance */
 	u64 next_cookie;		/* directory: for the next entry; from the server; owner only */
 };

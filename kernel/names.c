@@ -73,6 +73,15 @@ static bool archil_name_valid(struct dentry *dentry, struct inode *dir, unsigned
 	return valid;
 }
 
+/* Somebody has named it: ownership may be taken by itself again. */
+static void archil_named(struct dentry *dentry)
+{
+	struct inode *inode = d_inode_rcu(dentry);
+
+	if (inode && test_bit(ARCHIL_I_GIVEN, &archil_i(inode)->flags))
+		clear_bit(ARCHIL_I_GIVEN, &archil_i(inode)->flags);
+}
+
 static int archil_d_revalidate(struct inode *dir, const struct qstr *qname,
 			       struct dentry *dentry, unsigned int flags)
 {
@@ -80,6 +89,7 @@ static int archil_d_revalidate(struct inode *dir, const struct qstr *qname,
 	struct inode *inode;
 	int ret;
 
+	archil_named(dentry);
 	if (flags & LOOKUP_RCU) {
 		parent = READ_ONCE(dentry->d_parent);
 		inode = d_inode_rcu(parent);

@@ -506,13 +506,20 @@ static int archil_write_submit(struct archil_wb *wb, struct writeback_control *w
 	struct archil_write_req *body;
 	struct archil_req *req;
 	unsigned int i;
+	int err;
 
 	wb->io = NULL;
 	if (!io)
 		return 0;
 	req = archil_req_new(m, ARCHIL_OP_WRITE, sizeof(*body), sizeof(struct archil_write_rep),
 			     GFP_NOFS);
-	if (!req) {
+	err = req ? 0 : -ENOMEM;
+	if (!err && wait_event_killable(m->writes_wait,
+					atomic_read(&m->writes) < ARCHIL_WRITES_IN_FLIGHT)) {
+		archil_req_put(req);
+		err = -EINTR;
+	}
+	if (err) {
 		for (i = 0; i < io->nr; i++) {
 			struct folio *folio = page_folio(io->vec[i].bv_page);
 
@@ -521,7 +528,7 @@ static int archil_write_submit(struct archil_wb *wb, struct writeback_control *w
 		}
 		archil_deleg_put(io->deleg);
 		kfree(io);
-		return -ENOMEM;
+		return err;
 	}
 	body = req->body;
 	body->deleg = cpu_to_le64(io->deleg->number);
@@ -537,7 +544,6 @@ static int archil_write_submit(struct archil_wb *wb, struct writeback_control *w
 	req->private = io;
 	req->done = archil_write_done;
 	req->release = archil_io_release;
-	wait_event(m->writes_wait, atomic_read(&m->writes) < ARCHIL_WRITES_IN_FLIGHT);
 	atomic_inc(&m->writes);
 	archil_req_submit(req);
 	archil_req_put(req);
@@ -764,7 +770,7 @@ int archil_flush_data(struct inode *inode, bool killable)
 			return err;
 	}
 	err = filemap_fdatawrite(mapping);
-	if (err == -ENOMEM)
+	if (err == -ENOMEM || err == -EINTR)
 		return err;
 	if (!killable)
 		filemap_fdatawait_keep_errors(mapping);
