@@ -170,6 +170,34 @@ static inline void ps_teardown(void)
 	nftw(ps_dir, ps_remove, 64, FTW_DEPTH | FTW_PHYS);
 }
 
+/* main() of each of these tests. ONLY=NAME runs one of them. */
+struct ps_test {
+	const char *name;
+	const TTest *test;
+};
+
+static inline int ps_run(const char *title, const struct ps_test *tests)
+{
+	TCase *tc = tcase_create(title);
+	Suite *suite = suite_create(title);
+	SRunner *runner = srunner_create(suite);
+	const char *only = getenv("ONLY");
+	int failed;
+
+	tcase_set_timeout(tc, 120);
+	tcase_add_checked_fixture(tc, ps_setup, ps_teardown);
+	for (; tests->name; tests++)
+		if (!only || !strcmp(only, tests->name))
+			tcase_add_test(tc, tests->test);
+	suite_add_tcase(suite, tc);
+	srunner_run_all(runner, CK_ENV);
+	failed = srunner_ntests_failed(runner);
+	srunner_free(runner);
+	return failed ? 1 : 0;
+}
+
+#define PS_TEST(name) { #name, name }
+
 /* ---- a connection ---- */
 
 struct frame_in {

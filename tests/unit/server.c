@@ -473,32 +473,25 @@ END_TEST
 
 int main(void)
 {
-	TCase *tc = tcase_create("server");
-	Suite *suite = suite_create("server");
-	SRunner *runner = srunner_create(suite);
-	int failed;
+	const struct ps_test tests[] = {
+		PS_TEST(wrong_tokens_and_disks_are_refused),
+		PS_TEST(another_version_is_named),
+		PS_TEST(garbage_ends_the_connection),
+		PS_TEST(a_wrong_stage_ends_the_connection),
+		PS_TEST(ping_is_answered),
+		PS_TEST(open_session_is_idempotent),
+		PS_TEST(subdirectories),
+		PS_TEST(flags_that_contradict),
+		PS_TEST(epochs),
+		PS_TEST(a_silent_client_keeps_everything),
+		PS_TEST(a_new_incarnation_ends_the_old),
+		PS_TEST(a_hung_incarnation_is_given_up),
+		PS_TEST(a_living_client_id_is_in_use),
+		PS_TEST(commands_while_the_server_runs),
+		PS_TEST(a_new_token_replaces_the_old),
+		PS_TEST(commands_without_a_server),
+		{ }
+	};
 
-	tcase_set_timeout(tc, 120);
-	tcase_add_checked_fixture(tc, ps_setup, ps_teardown);
-	tcase_add_test(tc, wrong_tokens_and_disks_are_refused);
-	tcase_add_test(tc, another_version_is_named);
-	tcase_add_test(tc, garbage_ends_the_connection);
-	tcase_add_test(tc, a_wrong_stage_ends_the_connection);
-	tcase_add_test(tc, ping_is_answered);
-	tcase_add_test(tc, open_session_is_idempotent);
-	tcase_add_test(tc, subdirectories);
-	tcase_add_test(tc, flags_that_contradict);
-	tcase_add_test(tc, epochs);
-	tcase_add_test(tc, a_silent_client_keeps_everything);
-	tcase_add_test(tc, a_new_incarnation_ends_the_old);
-	tcase_add_test(tc, a_hung_incarnation_is_given_up);
-	tcase_add_test(tc, a_living_client_id_is_in_use);
-	tcase_add_test(tc, commands_while_the_server_runs);
-	tcase_add_test(tc, a_new_token_replaces_the_old);
-	tcase_add_test(tc, commands_without_a_server);
-	suite_add_tcase(suite, tc);
-	srunner_run_all(runner, CK_ENV);
-	failed = srunner_ntests_failed(runner);
-	srunner_free(runner);
-	return failed ? 1 : 0;
+	return ps_run("server", tests);
 }

@@ -133,12 +133,24 @@ static void apply_all(struct group *group, struct works *works, struct fs_txn *t
 	}
 }
 
+/* The last commit. */
+static uint64_t newest(struct disk *disk)
+{
+	struct fs_view *view = fs_view_get(disk->fs);
+	uint64_t nr;
+
+	if (!view)
+		server_oom();
+	nr = fs_view_commit(view);
+	fs_view_put(view);
+	return nr;
+}
+
 static int commit_group(struct group *group, struct fs_txn *txn)
 {
 	struct disk *disk = group->disk;
 	const uint64_t *links;
 	uint64_t nr = fs_txn_nr(txn);
-	struct fs_view *view;
 	int rc = fs_txn_commit(txn);
 
 	if (rc)
@@ -152,11 +164,7 @@ static int commit_group(struct group *group, struct fs_txn *txn)
 		memcpy(group->links, links, group->n_links * sizeof(*links));
 	}
 	/* one that changed nothing was no commit: its number is yet to come */
-	view = fs_view_get(disk->fs);
-	if (!view)
-		server_oom();
-	group->commit = fs_view_commit(view);
-	fs_view_put(view);
+	group->commit = newest(disk);
 	if (group->commit == nr)
 		disk->stats.commits++;
 	return 0;
@@ -298,6 +306,7 @@ int commit_now(struct disk *disk, struct work *work)
 			return -ENOMEM;
 		again = work->apply(work, txn);
 		rc = fs_txn_commit(txn);
+		disk->settled = newest(disk);
 	} while (!rc && again == WORK_AGAIN);
 	return rc;
 }

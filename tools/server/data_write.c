@@ -116,12 +116,13 @@ static int inside(struct inode_io *ii, const struct dio *io, struct fs_view *vie
 static int ready(struct inode_io *ii, const struct dio *io, struct fs_view *view)
 {
 	struct archil_read_rep rep;
+	unsigned char none;
 	bool bulk, bump;
 	uint64_t writer;
 	size_t got;
 	int rc;
 
-	rc = fs_read(view, ii->ino, 0, 0, NULL, &got, &rep);
+	rc = fs_read(view, ii->ino, 0, 0, &none, &got, &rep);
 	if (rc < 0)
 		return rc;
 	bulk = rc == 0;
