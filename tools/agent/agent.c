@@ -79,7 +79,7 @@ static void make_fit(const char *text, char out[static MESSAGE_TEXT])
 {
 	size_t i;
 
-	for (i = 0; text[i] && i < MESSAGE_TEXT - 1; i++)
+	for (i = 0; i < MESSAGE_TEXT - 1 && text[i]; i++)
 		out[i] = (unsigned char)text[i] < ' ' || text[i] == 0x7f ? '?' : text[i];
 	out[i] = '\0';
 }

@@ -106,13 +106,12 @@ static void recv_done(struct loop_op *op, int res)
 	ch->last_rx = ch->loop->now;
 	ch->got += res;
 	rc = received(ch);
-	if (rc < 0) {
+	if (rc < 0)
 		tell_lost(ch, rc);
-	} else if (!rc) {
+	else if (!rc)
 		recv_submit(ch);
-	} else {
+	else
 		deliver(ch);
-	}
 }
 
 void channel_receive(struct channel *ch)
