@@ -21,10 +21,7 @@
 #include <linux/fs.h>
 #include <linux/mm.h>
 #include <linux/mount.h>
-#include <linux/net.h>
 #include <linux/pagemap.h>
-#include <linux/timer.h>
-#include <linux/workqueue.h>
 #include <linux/writeback.h>
 #include <linux/xattr.h>
 #ifdef COMPAT_HAVE_FILELOCK_H
@@ -34,11 +31,6 @@
 #include <linux/folio_batch.h>
 #else
 #include <linux/pagevec.h>
-#endif
-#ifdef COMPAT_HAVE_UNALIGNED_H
-#include <linux/unaligned.h>
-#else
-#include <asm/unaligned.h>
 #endif
 
 /* ---- 6.3: mnt_idmap, which was a user_namespace ---- */
@@ -83,33 +75,15 @@ static inline struct timespec64 inode_set_mtime_to_ts(struct inode *inode, struc
 }
 #endif
 
-#ifndef COMPAT_HAVE_SIMPLE_INODE_INIT_TS	/* 6.7 */
-static inline struct timespec64 simple_inode_init_ts(struct inode *inode)
-{
-	struct timespec64 ts = inode_set_ctime_current(inode);
-
-	inode_set_atime_to_ts(inode, ts);
-	inode_set_mtime_to_ts(inode, ts);
-	return ts;
-}
-#endif
-
 #ifndef COMPAT_HAVE_INODE_STATE_READ	/* 6.19 */
 static inline unsigned long inode_state_read_once(struct inode *inode)
 {
 	return READ_ONCE(inode->i_state);
 }
-
-/* under i_lock */
-static inline unsigned long inode_state_read(struct inode *inode)
-{
-	return inode->i_state;
-}
 #endif
 
 #ifndef COMPAT_HAVE_INODE_GENERIC_DROP	/* 6.18 */
 #define inode_generic_drop	generic_drop_inode
-#define inode_just_drop		generic_delete_inode
 #endif
 
 #ifndef COMPAT_HAVE_SET_DEFAULT_D_OP	/* 6.17 */
@@ -182,29 +156,9 @@ static int fn##_compat(struct dentry *dentry, unsigned int flags)		\
 #define COMPAT_D_REVALIDATE_OP(fn)	fn##_compat
 #endif
 
-/* ---- file locks: 6.9 put the common part into file_lock.c ---- */
+/* ---- file locks ---- */
 
-#ifdef COMPAT_HAVE_FILE_LOCK_CORE
-static inline unsigned int compat_fl_flags(const struct file_lock *fl)
-{
-	return fl->c.flc_flags;
-}
-#else
-static inline unsigned int compat_fl_flags(const struct file_lock *fl)
-{
-	return fl->fl_flags;
-}
-
-static inline bool lock_is_unlock(struct file_lock *fl)
-{
-	return fl->fl_type == F_UNLCK;
-}
-
-static inline bool lock_is_read(struct file_lock *fl)
-{
-	return fl->fl_type == F_RDLCK;
-}
-
+#ifndef COMPAT_HAVE_FILE_LOCK_CORE	/* 6.9 */
 static inline bool lock_is_write(struct file_lock *fl)
 {
 	return fl->fl_type == F_WRLCK;
@@ -213,15 +167,11 @@ static inline bool lock_is_write(struct file_lock *fl)
 
 /* ---- page cache ---- */
 
-#ifndef COMPAT_HAVE_FGF_T		/* 6.6 */
-typedef unsigned int fgf_t;
-#endif
-
 #ifndef FGP_WRITEBEGIN			/* 6.4, and with it: ERR_PTR where NULL was */
 #define FGP_WRITEBEGIN	(FGP_LOCK | FGP_WRITE | FGP_CREAT | FGP_STABLE)
 
 static inline struct folio *__compat_filemap_get_folio(struct address_space *mapping,
-						       pgoff_t index, fgf_t flags, gfp_t gfp)
+						       pgoff_t index, int flags, gfp_t gfp)
 {
 	struct folio *folio = __filemap_get_folio(mapping, index, flags, gfp);
 
@@ -232,6 +182,7 @@ static inline struct folio *__compat_filemap_get_folio(struct address_space *map
 	return ERR_PTR(flags & FGP_NOWAIT ? -EAGAIN : -ENOMEM);
 }
 
+/* all of them, used or not: the difference would not be seen by a compiler */
 #define __filemap_get_folio	__compat_filemap_get_folio
 #define filemap_get_folio(mapping, index)	__filemap_get_folio(mapping, index, 0, 0)
 #define filemap_lock_folio(mapping, index)	__filemap_get_folio(mapping, index, FGP_LOCK, 0)
@@ -249,10 +200,6 @@ static inline void folio_end_read(struct folio *folio, bool success)
 }
 #endif
 
-#ifndef COMPAT_HAVE_ALLOC_FOLIO_POLICY	/* 6.19 */
-#define filemap_alloc_folio(gfp, order, policy)	filemap_alloc_folio(gfp, order)
-#endif
-
 #ifndef COMPAT_HAVE_BVEC_SET_FOLIO	/* 6.3 */
 static inline void bvec_set_folio(struct bio_vec *bv, struct folio *folio, size_t len,
 				  size_t offset)
@@ -263,79 +210,6 @@ static inline void bvec_set_folio(struct bio_vec *bv, struct folio *folio, size_
 
 #ifndef COMPAT_HAVE_FILEMAP_SPLICE_READ	/* 6.5 */
 #define filemap_splice_read	generic_file_splice_read
-#endif
-
-#ifndef COMPAT_HAVE_VM_FLAGS_SET	/* 6.3 */
-static inline void vm_flags_set(struct vm_area_struct *vma, vm_flags_t flags)
-{
-	vma->vm_flags |= flags;
-}
-
-static inline void vm_flags_clear(struct vm_area_struct *vma, vm_flags_t flags)
-{
-	vma->vm_flags &= ~flags;
-}
-#endif
-
-/*
- * 6.12: folios; 6.17: a kiocb instead of the file. Before that, all of the
- * kiocb but ki_filp is zero.
- * int fn(const struct kiocb *, struct address_space *, loff_t, unsigned int,
- *	  struct folio **, void **)
- * int fn(const struct kiocb *, struct address_space *, loff_t, unsigned int,
- *	  unsigned int, struct folio *, void *)
- */
-#if defined(COMPAT_HAVE_WRITE_BEGIN_KIOCB)
-#define COMPAT_WRITE_BEGIN(fn)
-#define COMPAT_WRITE_BEGIN_OP(fn)	fn
-#define COMPAT_WRITE_END(fn)
-#define COMPAT_WRITE_END_OP(fn)		fn
-#else
-#define COMPAT_WRITE_BEGIN_OP(fn)	fn##_compat
-#define COMPAT_WRITE_END_OP(fn)		fn##_compat
-#if defined(COMPAT_HAVE_WRITE_BEGIN_FOLIO)
-#define COMPAT_WRITE_BEGIN(fn)							\
-static int fn##_compat(struct file *file, struct address_space *mapping,	\
-		       loff_t pos, unsigned int len, struct folio **foliop,	\
-		       void **fsdata)						\
-{										\
-	struct kiocb iocb = { .ki_filp = file };				\
-										\
-	return fn(&iocb, mapping, pos, len, foliop, fsdata);			\
-}
-#define COMPAT_WRITE_END(fn)							\
-static int fn##_compat(struct file *file, struct address_space *mapping,	\
-		       loff_t pos, unsigned int len, unsigned int copied,	\
-		       struct folio *folio, void *fsdata)			\
-{										\
-	struct kiocb iocb = { .ki_filp = file };				\
-										\
-	return fn(&iocb, mapping, pos, len, copied, folio, fsdata);		\
-}
-#else
-#define COMPAT_WRITE_BEGIN(fn)							\
-static int fn##_compat(struct file *file, struct address_space *mapping,	\
-		       loff_t pos, unsigned int len, struct page **pagep,	\
-		       void **fsdata)						\
-{										\
-	struct kiocb iocb = { .ki_filp = file };				\
-	struct folio *folio;							\
-	int err = fn(&iocb, mapping, pos, len, &folio, fsdata);			\
-										\
-	if (!err)								\
-		*pagep = folio_file_page(folio, pos >> PAGE_SHIFT);		\
-	return err;								\
-}
-#define COMPAT_WRITE_END(fn)							\
-static int fn##_compat(struct file *file, struct address_space *mapping,	\
-		       loff_t pos, unsigned int len, unsigned int copied,	\
-		       struct page *page, void *fsdata)				\
-{										\
-	struct kiocb iocb = { .ki_filp = file };				\
-										\
-	return fn(&iocb, mapping, pos, len, copied, page_folio(page), fsdata);	\
-}
-#endif
 #endif
 
 /* ---- write-back ---- */
@@ -391,30 +265,6 @@ static inline int compat_writeback_folios(struct address_space *mapping,
 
 	return write_cache_pages(mapping, wbc, compat_writeback_one, &cw);
 }
-#endif
-
-/* ---- the rest ---- */
-
-#ifndef COMPAT_HAVE_WQ_PERCPU		/* 6.17; from 7.2 on a queue must say this or UNBOUND */
-#define WQ_PERCPU	0
-#endif
-
-#ifndef COMPAT_HAVE_TIMER_DELETE_SYNC	/* 6.2 */
-#define timer_delete_sync	del_timer_sync
-#endif
-
-#ifndef COMPAT_HAVE_TIMER_CONTAINER_OF	/* 6.16 */
-#define timer_container_of	from_timer
-#endif
-
-/*
- * 6.5: send pages by reference. Older stable kernels define the flag and do
- * not heed it; they still have sendpage.
- */
-#ifdef COMPAT_HAVE_SENDPAGE
-#define COMPAT_MSG_SPLICE_PAGES	0
-#else
-#define COMPAT_MSG_SPLICE_PAGES	MSG_SPLICE_PAGES
 #endif
 
 #endif /* ARCHIL_COMPAT_H */

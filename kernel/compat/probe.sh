@@ -30,12 +30,9 @@ have FILLATTR_MASK		'generic_fillattr\(struct mnt_idmap \*[a-z]*, u32' $FS
 have MKDIR_DENTRY		'struct dentry \*\(\*mkdir\)' $FS
 have CREATE_EXCL		'umode_t, bool\);' $FS
 have INODE_TIMES		'inode_set_mtime_to_ts' $FS
-have SIMPLE_INODE_INIT_TS	'simple_inode_init_ts' $FS
 have INODE_STATE_READ		'inode_state_read_once' $FS
 have INODE_GENERIC_DROP		'inode_generic_drop' $FS
 have FILEMAP_SPLICE_READ	'filemap_splice_read' $FS
-have WRITE_BEGIN_KIOCB		'\(\*write_begin\)\(const struct kiocb' $FS
-have WRITE_BEGIN_FOLIO		'struct folio \*\*foliop' $FS
 have XATTR_HANDLER_CONST	'struct xattr_handler ?\* ?const ?\*s_xattr' $FS
 have SET_DEFAULT_D_OP		'set_default_d_op' $FS linux/dcache.h
 }
@@ -43,15 +40,7 @@ have D_REVALIDATE_NAME		'\(\*d_revalidate\)\(struct inode' linux/dcache.h
 have FILELOCK_H			'.' linux/filelock.h
 have FILE_LOCK_CORE		'struct file_lock_core c;' linux/filelock.h
 have FOLIO_BATCH_H		'.' linux/folio_batch.h
-have UNALIGNED_H		'.' linux/unaligned.h
-have FGF_T			'fgf_t' linux/pagemap.h
 have FOLIO_END_READ		'folio_end_read' linux/pagemap.h
-have ALLOC_FOLIO_POLICY		'filemap_alloc_folio.*(mempolicy|order,$)' linux/pagemap.h
 have WRITEBACK_ITER		'\<writeback_iter\(' linux/writeback.h
 have WRITEPAGE_FOLIO		'writepage_t\)\(struct folio' linux/writeback.h
-have VM_FLAGS_SET		'vm_flags_set' linux/mm.h
 have BVEC_SET_FOLIO		'bvec_set_folio' linux/bvec.h
-have WQ_PERCPU			'WQ_PERCPU' linux/workqueue.h
-have TIMER_DELETE_SYNC		'timer_delete_sync' linux/timer.h
-have TIMER_CONTAINER_OF		'timer_container_of' linux/timer.h
-have SENDPAGE			'\(\*sendpage\)' linux/net.h
