@@ -73,10 +73,15 @@
  * ARCHIL_CMD_ANSWER	agent to kernel: ID and what the type asks for. ENOENT: no
  *	such upcall, or not this agent's; what came with it is ignored, except
  *	that the agent must undo an OPEN. EINVAL, EBADF: attributes or
- *	the socket are not as they must be (TCP, established).
+ *	the socket are not as they must be (TCP, established, of this
+ *	namespace); ERANGE: a length or number out of its range. After these the
+ *	upcall still waits for its answer.
  *
  * ARCHIL_CMD_REVOKE	agent to kernel: MOUNT, NUMBER: this delegation was taken.
  * ARCHIL_CMD_OVER	agent to kernel: MOUNT: the server has ended the session.
+ *
+ * UPCALL, REVOKE and OVER from a socket that is not the agent's: EPERM. REVOKE, OVER:
+ * ENOENT: no such mount in this namespace.
  */
 #ifndef _UAPI_LINUX_ARCHIL_H
 #define _UAPI_LINUX_ARCHIL_H
@@ -144,7 +149,7 @@ struct archil_ioc_delegation {
 	__u32	origin;		/* enum archil_ioc_origin */
 	__u64	backlog;	/* records not acknowledged */
 	__u64	reserved[4];
-	char	path[ARCHIL_IOC_PATH_LEN];	/* from the mounted root, "/..." */
+	char	path[ARCHIL_IOC_PATH_LEN];	/* from the mounted root, "/..."; "" if no name is known */
 };
 
 enum archil_conn_state {
