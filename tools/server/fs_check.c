@@ -609,10 +609,10 @@ static int check_sessions(struct check *c)
 
 /* ---- data files, and what nobody knows ---- */
 
-/* The disk goes on meanwhile: the newest state decides. */
-static int check_data(void *arg, uint64_t ino, uint64_t bytes)
+/* Has the newest state a reason for a data file of @ino? 1, 0 or an error. */
+static int has_data(struct check *c, u64 ino)
 {
-	struct check *c = arg, now = *c;
+	struct check now = { 0 };
 	struct fs_key prefix;
 	struct fs_scan scan;
 	struct fs_inode in;
@@ -630,12 +630,24 @@ static int check_data(void *arg, uint64_t ino, uint64_t bytes)
 		goto out;
 	r = fs_scan_first(&scan, NULL);
 	fs_scan_close(&scan);
-	if (!r)
-		wrong(c, "inode %llu: a data file of %llu bytes belongs to it, but it has none",
-		      (unsigned long long)ino, (unsigned long long)bytes);
 out:
 	fs_view_put(now.view);
-	return r < 0 ? r : 0;
+	return r;
+}
+
+/* The disk goes on meanwhile: what was removed since it was seen is none. */
+static int check_data(void *arg, uint64_t ino, uint64_t bytes)
+{
+	struct check *c = arg;
+	struct store_op op = { .kind = STORE_SEEK_DATA, .ino = ino };
+	int r = has_data(c, ino);
+
+	if (r)
+		return r < 0 ? r : 0;
+	if (store_run(c->view->fs->store, &op) >= 0)
+		wrong(c, "inode %llu: a data file of %llu bytes belongs to it, but it has none",
+		      (unsigned long long)ino, (unsigned long long)bytes);
+	return 0;
 }
 
 static int check_tags(struct check *c)

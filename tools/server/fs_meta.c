@@ -207,6 +207,7 @@ static int session_decode(const struct fs_scan *scan, struct fs_session *session
 		return -EBADMSG;
 	memcpy(&val, scan->val, sizeof(val));
 	len = scan->val_len - sizeof(val);
+	memset(session, 0, sizeof(*session));
 	session->id = fs_key_nr(scan->key, scan->key_len, 0);
 	session->opened = le64_to_cpu(val.opened);
 	session->root = le64_to_cpu(val.root);
@@ -214,7 +215,6 @@ static int session_decode(const struct fs_scan *scan, struct fs_session *session
 	memcpy(session->incarnation, val.incarnation, sizeof(val.incarnation));
 	memcpy(session->mount, val.mount, sizeof(val.mount));
 	memcpy(session->client, scan->val + sizeof(val), len);
-	session->client[len] = '\0';
 	return 0;
 }
 

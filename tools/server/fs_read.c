@@ -351,6 +351,7 @@ int fs_path(struct fs_view *view, u64 ino, char *buf, size_t cap)
 	static const char dots[] = "...";
 	struct fs_inode in;
 	size_t at = cap - 1;
+	char *slash;
 	int r;
 
 	if (cap < sizeof("(removed)"))
@@ -367,11 +368,13 @@ int fs_path(struct fs_view *view, u64 ino, char *buf, size_t cap)
 		r = prepend_name(view, &in, buf, &at);
 		if (r < 0)
 			return r;
-		if (!r) {	/* what is there begins with '/', or is empty */
+		if (!r) {	/* names give way until there is room for the dots */
+			while (at < strlen(dots) && (slash = strchr(buf + at + 1, '/')))
+				at = slash - buf;
 			if (at < strlen(dots))
 				at = strlen(dots);
-			memcpy(buf + at - strlen(dots), dots, strlen(dots));
 			at -= strlen(dots);
+			memcpy(buf + at, dots, strlen(dots));
 			break;
 		}
 		r = read_child(view, in.parent, &in);

@@ -1,0 +1,271 @@
+// SPDX-License-Identifier: GPL-2.0
+/* fs_check() finds each kind of damage, and none where there is none. */
+#include "fs_disk.h"
+
+enum {
+	DIR = 2, SUB, FILE_1, FILE_2, LINKED, SYMLINK, XATTRED, OPEN_ORPHAN, RELEASED, BULK, DIR_2,
+};
+
+static struct fs_deleg deleg;
+
+/* One of everything. */
+static void fill(void)
+{
+	MUST(DIR_AT(1, "dir", DIR));
+	MUST(DIR_AT(DIR, "sub", SUB));
+	MUST(DIR_AT(1, "dir2", DIR_2));
+	MUST(FILE_AT(SUB, "one", FILE_1));
+	MUST(CONTENT(FILE_1, "contents"));
+	MUST(FILE_AT(DIR, "two", FILE_2));
+	MUST(FILE_AT(DIR, "linked", LINKED));
+	MUST(LINK_AT(SUB, "linked too", LINKED));
+	MUST(CREATE_AT(1, "symlink", SYMLINK, S_IFLNK | 0777, .data = "dir", .data_len = 3));
+	MUST(FILE_AT(1, "xattred", XATTRED));
+	MUST(XATTR(XATTRED, "user.a", "value"));
+	MUST(FILE_AT(1, "released", RELEASED));
+	MUST(UNLINK_AT(1, "released", RELEASED, 0));
+	MUST(FILE_AT(DIR, "bulk", BULK));
+	deleg = grant(DIR);
+	LOG(&deleg, TMP_AT(DIR, OPEN_ORPHAN));
+	begin();
+	ck_assert_int_eq(fs_bulk_begin(txn, BULK, deleg.number, DIR), 0);
+	ck_assert_int_eq(fs_slot_put(txn, deleg.session, 1, 1, "x", 1), 0);
+	end();
+	ck_assert_int_eq(check_disk(), 0);
+}
+
+static int damaged(void)
+{
+	disk_reopen();
+	setenv("DAMAGE", "1", 1);
+	return check_disk();
+}
+
+static void put_key(const struct fs_key *key, const void *val, size_t len)
+{
+	begin();
+	ck_assert_int_eq(fs_put(txn, key, val, len), 0);
+	end();
+}
+
+static void del_key(const struct fs_key *key)
+{
+	begin();
+	ck_assert_int_eq(fs_has(fs_txn_view(txn), key), 1);
+	ck_assert_int_eq(fs_del(txn, key), 0);
+	end();
+}
+
+/* Every key that can go is missed; one a run of the test. */
+static void key_of(int i, struct fs_key *key)
+{
+	switch (i) {
+	case 0: return fs_key1(key, FS_INODE, FILE_2);
+	case 1: return fs_key1(key, FS_INODE, SUB);
+	case 2: return fs_key_name(key, FS_NAME, DIR, "two", 3);
+	case 3: return fs_key2(key, FS_ENTRY, DIR, 4);
+	case 4: return fs_key3(key, FS_LINK, LINKED, SUB, 4);
+	case 5: return fs_key1(key, FS_CONTENT, FILE_1);
+	case 6: return fs_key1(key, FS_CONTENT, SYMLINK);
+	case 7: return fs_key_name(key, FS_XATTR, XATTRED, "user.a", 6);
+	case 8: return fs_key2(key, FS_ORPHAN, deleg.number, OPEN_ORPHAN);
+	case 9: return fs_key1(key, FS_DELEG, deleg.number);
+	case 10: return fs_key1(key, FS_SESSION, deleg.session);
+	case 11: return fs_key1(key, FS_INODE, OPEN_ORPHAN);
+	case 12: return fs_key1(key, FS_INODE, RELEASED);
+	case 13: return fs_key1(key, FS_INODE, DIR);
+	case 14: return fs_key1(key, FS_INODE, 1);
+	}
+}
+
+START_TEST(a_missing_key_is_found)
+{
+	struct fs_key key;
+
+	fill();
+	key_of(_i, &key);
+	del_key(&key);
+	ck_assert_int_gt(damaged(), 0);
+}
+END_TEST
+
+/* Keys of nothing. */
+static void stray(int i, struct fs_key *key, u8 *val, size_t *len)
+{
+	struct fs_name_val name = { .cookie = cpu_to_le64(99), .ino = cpu_to_le64(FILE_2), .type = 8 };
+	struct fs_entry_val entry = { .ino = cpu_to_le64(FILE_2), .type = 8 };
+	struct fs_deleg_val inner = { .ino = cpu_to_le64(SUB),
+				      .session = cpu_to_le64(deleg.session) };
+	struct fs_session_val session = { 0 };
+
+	*len = 0;
+	switch (i) {
+	case 0:
+		fs_key_name(key, FS_NAME, DIR, "stray", 5);
+		memcpy(val, &name, *len = sizeof(name));
+		break;
+	case 1:
+		fs_key2(key, FS_ENTRY, DIR, 99);
+		memcpy(val, &entry, sizeof(entry));
+		memcpy(val + sizeof(entry), "stray", 5);
+		*len = sizeof(entry) + 5;
+		break;
+	case 2:
+		fs_key3(key, FS_LINK, FILE_2, SUB, 99);
+		break;
+	case 3:
+		fs_key1(key, FS_CONTENT, 900);
+		*len = 1;
+		break;
+	case 4:
+		fs_key1(key, FS_CONTENT, BULK);
+		*len = 1;
+		break;
+	case 5:
+		fs_key_name(key, FS_XATTR, FILE_2, "user.x", 6);
+		break;
+	case 6:
+		fs_key_name(key, FS_XATTR, 900, "user.x", 6);
+		break;
+	case 7:
+		fs_key2(key, FS_RELEASED, 5, FILE_2);
+		break;
+	case 8:
+		fs_key2(key, FS_ORPHAN, deleg.number, FILE_2);
+		break;
+	case 9:
+		fs_key1(key, FS_DELEG, deleg.number - 1);
+		memcpy(val, &inner, *len = sizeof(inner));
+		break;
+	case 10:
+		fs_key1(key, FS_SESSION, 900);
+		memcpy(val, &session, *len = sizeof(session));
+		break;
+	case 11:
+		fs_key2(key, FS_SLOT, 900, 1);
+		*len = sizeof(struct fs_slot_val);
+		break;
+	case 12:
+		fs_key0(key, 'z');
+		break;
+	case 13:
+		fs_key_name(key, FS_NAME, FILE_2, "stray", 5);
+		memcpy(val, &name, *len = sizeof(name));
+		break;
+	case 14:
+		fs_key2(key, FS_ENTRY, 900, 3);
+		*len = 20;
+		break;
+	}
+}
+
+START_TEST(a_stray_key_is_found)
+{
+	struct fs_key key;
+	u8 val[256] = { 0 };
+	size_t len;
+
+	fill();
+	if (_i == 9) {	/* a number for the delegation inside the other */
+		begin();
+		deleg.number = fs_alloc_deleg(txn) + 1;
+		end();
+	}
+	stray(_i, &key, val, &len);
+	put_key(&key, val, len);
+	ck_assert_int_gt(damaged(), 0);
+}
+END_TEST
+
+/* An inode that says something else than the rest. */
+static void twist(int i, struct fs_inode *in)
+{
+	switch (i) {
+	case 0: in->nlink++; break;
+	case 1: in->entries++; break;
+	case 2: in->next_cookie = 3; break;
+	case 3: in->cookie++; break;
+	case 4: in->parent = in->ino; break;
+	case 5: in->change = 1ull << 60; break;
+	case 6: in->xattr_bytes = 5; break;
+	case 7: in->mode = S_IFIFO; break;
+	case 8: in->parent = SUB; break;
+	}
+}
+
+START_TEST(a_wrong_inode_is_found)
+{
+	struct fs_inode_val val;
+	struct fs_inode in;
+	struct fs_view *view;
+	struct fs_key key;
+
+	fill();
+	view = fs_view_get(fs);
+	ck_assert_int_eq(fs_inode_read(view, DIR, &in), 0);
+	fs_view_put(view);
+	twist(_i, &in);
+	fs_inode_encode(&in, &val);
+	fs_key1(&key, FS_INODE, DIR);
+	put_key(&key, &val, sizeof(val));
+	ck_assert_int_gt(damaged(), 0);
+}
+END_TEST
+
+START_TEST(wrong_counters_are_found)
+{
+	struct fs_counters_val val;
+	struct fs_counters c;
+	struct fs_key key;
+
+	fill();
+	c = fs->txn.counters;
+	switch (_i) {
+	case 0: c.inodes++; break;
+	case 1: c.next_ino = BULK; break;
+	case 2: c.next_deleg = deleg.number; break;
+	case 3: c.next_session = deleg.session; break;
+	}
+	fs_counters_encode(&c, &val);
+	fs_key0(&key, FS_COUNTERS);
+	put_key(&key, &val, sizeof(val));
+	ck_assert_int_gt(damaged(), 0);
+}
+END_TEST
+
+static void write_data(u64 ino)
+{
+	struct iovec iov = { "x", 1 };
+	struct store_op op = { .kind = STORE_WRITE, .ino = ino, .iov = &iov, .iovcnt = 1 };
+
+	ck_assert_int_eq(store_run(store, &op), 1);
+	op = (struct store_op){ .kind = STORE_FLUSH, .ino = ino };
+	ck_assert_int_eq(store_run(store, &op), 0);
+}
+
+START_TEST(a_data_file_of_nothing_is_found)
+{
+	fill();
+	write_data(BULK);
+	ck_assert_int_eq(check_disk(), 0);
+	begin();
+	ck_assert_int_eq(fs_intent_add(txn, 500, FS_INTENT_REMOVE, 0, 0, NULL), 0);
+	end();
+	write_data(500);
+	ck_assert_int_eq(check_disk(), 0);
+	write_data(_i ? FILE_1 : 501);
+	ck_assert_int_eq(damaged(), 1);
+}
+END_TEST
+
+int main(void)
+{
+	TCase *tc = tcase_create("fs_check");
+
+	tcase_add_loop_test(tc, a_missing_key_is_found, 0, 15);
+	tcase_add_loop_test(tc, a_stray_key_is_found, 0, 15);
+	tcase_add_loop_test(tc, a_wrong_inode_is_found, 0, 9);
+	tcase_add_loop_test(tc, wrong_counters_are_found, 0, 4);
+	tcase_add_loop_test(tc, a_data_file_of_nothing_is_found, 0, 2);
+	return run_disk_tests(tc, "fs_check");
+}
