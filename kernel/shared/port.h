@@ -12,9 +12,15 @@
 #include <linux/kernel.h>
 #include <linux/string.h>
 #include <linux/errno.h>
+#include <linux/slab.h>
 #include <linux/stat.h>
 #include <linux/stddef.h>
 #include <asm/byteorder.h>
+
+/* Memory, or NULL. Without wait: from any context, and more often NULL. */
+#define port_alloc(size, wait) \
+	kmalloc(size, (wait) ? GFP_KERNEL_ACCOUNT : GFP_NOWAIT | __GFP_NOWARN | __GFP_ACCOUNT)
+#define port_free(p)	kfree(p)
 
 #else
 
@@ -23,6 +29,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <linux/types.h>
@@ -40,6 +47,11 @@ typedef int64_t s64;
 #define le16_to_cpu(x)	le16toh((u16)(x))
 #define le32_to_cpu(x)	le32toh((u32)(x))
 #define le64_to_cpu(x)	le64toh((u64)(x))
+
+#ifndef port_alloc
+#define port_alloc(size, wait)	malloc(size)
+#define port_free(p)		free(p)
+#endif
 
 #ifndef __packed
 #define __packed	__attribute__((packed))

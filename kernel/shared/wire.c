@@ -206,7 +206,9 @@ static bool payload_ok(unsigned int op, bool reply, u32 status, u32 len)
 
 	if (!len)
 		return true;
-	if (len > ARCHIL_PAYLOAD_MAX || !(flags & (reply ? ARCHIL_REP_PAYLOAD : ARCHIL_REQ_PAYLOAD)))
+	if (len > ARCHIL_PAYLOAD_MAX)
+		return false;
+	if (!(flags & (reply ? ARCHIL_REP_PAYLOAD : ARCHIL_REQ_PAYLOAD)))
 		return false;
 	if (status)
 		return false;
