@@ -86,7 +86,9 @@ static void make_fit(const char *text, char out[static MESSAGE_TEXT])
 
 int job_answer(struct agent *agent, struct job *job, struct answer *answer)
 {
+	struct answer failure = { .status = EIO, .fd = -1 };
 	char message[MESSAGE_TEXT];
+	int rc;
 
 	if (!job->id)
 		return -ENOENT;
@@ -96,7 +98,13 @@ int job_answer(struct agent *agent, struct job *job, struct answer *answer)
 		make_fit(answer->message, message);
 		answer->message = message;
 	}
-	return agent->kernel->answer(agent, answer);
+	rc = agent->kernel->answer(agent, answer);
+	/* Refused, as when a new connection was dead already: somebody still waits. */
+	if (rc && rc != -ENOENT && !answer->status) {
+		failure.id = answer->id;
+		agent->kernel->answer(agent, &failure);
+	}
+	return rc;
 }
 
 void agent_upcall(struct agent *agent, const struct upcall *up)
