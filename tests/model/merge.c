@@ -8,6 +8,7 @@
  *
  *	merge [-n SEQUENCES] [-s SEED] [-v]
  *
+ * SEED may be in the environment, and ARCHIL_LONG, for a hundred times as many.
  * Sequence i uses seed SEED + i; what fails says which. Before that, each rule is
  * seen to do what it says.
  */
@@ -1152,10 +1153,11 @@ static void sequence(void)
 
 int main(int argc, char **argv)
 {
-	u64 n = SEQUENCES, i;
+	u64 n = getenv("ARCHIL_LONG") ? 100 * SEQUENCES : SEQUENCES, i;
+	const char *env = getenv("SEED");
 	int opt;
 
-	seed = 1;
+	seed = env ? strtoull(env, NULL, 0) : 1;
 	while ((opt = getopt(argc, argv, "n:s:v")) != -1) {
 		if (opt == 'n') {
 			n = strtoull(optarg, NULL, 0);
