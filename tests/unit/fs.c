@@ -304,6 +304,7 @@ START_TEST(a_log_stays_inside_its_delegation)
 	ck_assert_int_eq(log_one(&a, RENAME_AT(2, "in", 4, 3, "in", 0, 0)), -EUCLEAN);
 
 	/* moved by a change */
+	LOG(&a, CONTENT(6, "x"));
 	MUST(RENAME_AT(2, "in", 4, 3, "in", 0, 0));
 	ck_assert_int_eq(log_one(&a, CONTENT(6, "x")), -EUCLEAN);
 	ck_assert_int_eq(log_one(&a, FILE_AT(5, "x", 20)), -EUCLEAN);
