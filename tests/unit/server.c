@@ -126,6 +126,124 @@ START_TEST(a_wrong_stage_ends_the_connection)
 }
 END_TEST
 
+/* Well-formed frames of every opcode with nonsense in them: answered, or the connection's end. */
+START_TEST(nonsense_in_every_request)
+{
+	struct client *cl = cl_mount("a", "", 0);
+	uint64_t file = cl_make(cl, ARCHIL_INO_ROOT, "f", 3, S_IFREG | 0644);
+	static unsigned char body[ARCHIL_BODY_MAX], payload[8192];
+	unsigned int answered = 0;
+
+	srand(2);
+	for (int i = 0; i < 3000; i++) {
+		unsigned int op = 16 + rand() % 48;
+		const struct archil_op_desc *desc = &archil_op_table[op];
+		size_t len = desc->req_size, payload_len = 0;
+		uint64_t tag;
+
+		if (!desc->name || !(desc->flags & ARCHIL_ON_DATA))
+			continue;
+		for (size_t j = 0; j < len; j++)
+			body[j] = rand() % 3 ? 0 : rand();
+		for (size_t j = 0; j < sizeof(payload); j++)
+			payload[j] = rand() % 3 ? 0 : rand();
+		/* numbers that exist, often */
+		if (len >= 8 && rand() % 2)
+			memcpy(body, rand() % 2 ? &cl->deleg : &file, 8);
+		if (len >= 16 && rand() % 2)
+			memcpy(body + 8, &file, 8);
+		if (desc->flags & ARCHIL_SLOTTED)
+			memcpy(body, &(struct archil_slot){
+				.slot = cpu_to_le32(rand() % ARCHIL_SLOTS),
+				.seq = cpu_to_le32(1 + rand() % 3) }, sizeof(struct archil_slot));
+		for (int v = 0; v < 2 && desc->req_var[v].max; v++) {
+			uint16_t n = rand() % 20;
+
+			memcpy(body + desc->req_var[v].at, &n, 2);
+			memset(body + len, 'x', n);
+			len += n;
+		}
+		if (desc->flags_at)
+			memset(body + desc->flags_at, 0, 4);
+		if (desc->flags & ARCHIL_REQ_PAYLOAD)
+			payload_len = rand() % sizeof(payload);
+		/* a WRITE whose record never comes is answered when it comes */
+		if (op == ARCHIL_OP_WRITE)
+			memset(body + offsetof(struct archil_write_req, after), 0, 8);
+		tag = pc_send(&cl->data, op, 0, body, len, payload, payload_len);
+		if (!pc_next(&cl->data)) {
+			ck_assert_uint_eq(cl_bind(cl), 0);
+			continue;
+		}
+		while (pc_aside(&cl->data))
+			ck_assert(pc_next(&cl->data));
+		ck_assert_uint_eq(cl->data.in.tag, tag);
+		cl->data.n_push = 0;
+		answered++;
+	}
+	ck_assert_uint_gt(answered, 500);
+	ck_assert_uint_eq(cl_bind(cl), 0);
+	cl_unmount(cl);
+}
+END_TEST
+
+/* A thousand requests sent at once, the answers not read until the end. */
+START_TEST(a_slow_reader_only_slows_itself)
+{
+	enum { N = 5000, SIZE = 65536 };
+	struct client *cl = cl_mount("a", "", 0), *other = cl_mount("b", "", ARCHIL_OS_SHARED);
+	uint64_t file = cl_make(cl, ARCHIL_INO_ROOT, "f", 3, S_IFREG | 0644);
+	struct archil_read_req req = { .ino = cpu_to_le64(file), .len = cpu_to_le32(SIZE) };
+	unsigned char *data = calloc(1, SIZE);
+	struct archil_wattr attr;
+	pid_t pid;
+
+	cl_put(cl, file, 0, data, SIZE);
+	pid = fork();
+	ck_assert_int_ge(pid, 0);
+	if (!pid) {
+		/* blocks when the server stops reading */
+		for (int i = 0; i < N; i++)
+			pc_send(&cl->data, ARCHIL_OP_READ, 0, &req, sizeof(req), NULL, 0);
+		_exit(0);
+	}
+	for (int i = 0; i < 50; i++) {
+		ck_assert_uint_eq(cl_getattr(other, file, &attr), 0);
+		usleep(10000);
+	}
+	for (int i = 0; i < N; i++) {
+		ck_assert(pc_next(&cl->data));
+		ck_assert_uint_eq(cl->data.in.status, 0);
+		ck_assert_uint_eq(cl->data.in.payload_len, SIZE);
+	}
+	waitpid(pid, NULL, 0);
+	cl_unmount(cl);
+	cl_unmount(other);
+	free(data);
+}
+END_TEST
+
+START_TEST(who_does_not_authenticate_is_dropped)
+{
+	struct client *cl;
+	time_t start = time(NULL);
+	int fd[600];
+
+	/* more than are allowed: the oldest go at once, and others still get in */
+	for (int i = 0; i < 600; i++)
+		fd[i] = pc_dial();
+	cl = cl_mount("a", "", ARCHIL_OS_SHARED);
+	for (int i = 0; i < 50; i++)
+		ck_assert(ends(fd[i]));
+	ck_assert_int_lt(time(NULL) - start, 9);
+	/* the rest after ten seconds */
+	for (int i = 50; i < 600; i++)
+		ck_assert(ends(fd[i]));
+	ck_assert_int_ge(time(NULL) - start, 9);
+	cl_unmount(cl);
+}
+END_TEST
+
 START_TEST(ping_is_answered)
 {
 	struct client *cl = cl_mount("a", "", ARCHIL_OS_SHARED);
@@ -478,6 +596,9 @@ int main(void)
 		PS_TEST(another_version_is_named),
 		PS_TEST(garbage_ends_the_connection),
 		PS_TEST(a_wrong_stage_ends_the_connection),
+		PS_TEST(nonsense_in_every_request),
+		PS_TEST(a_slow_reader_only_slows_itself),
+		PS_TEST(who_does_not_authenticate_is_dropped),
 		PS_TEST(ping_is_answered),
 		PS_TEST(open_session_is_idempotent),
 		PS_TEST(subdirectories),

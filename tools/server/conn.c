@@ -146,7 +146,7 @@ void conn_close(struct conn *conn, const char *why, ...)
 	}
 	if (conn->stage == CONN_LIVE) {
 		TAILQ_REMOVE(&conn->session->conns, conn, of_session);
-		session_conn_lost(conn->session, conn);
+		open_conn_lost(conn);
 	}
 	TAILQ_FOREACH_SAFE(req, &conn->reqs, of_conn, tmp)
 		if (req->lost)

@@ -179,6 +179,7 @@ static void watch_done(struct loop_op *op, int res)
 	struct disk *disk = container_of(op, struct disk, store_op);
 
 	disk->store_armed = false;
+	disk->store_ready = true;
 }
 
 static void watch(struct disk *disk)
@@ -207,8 +208,10 @@ void disk_turn(struct disk *disk)
 			store_failure(disk->store));
 		disk_wake_all(disk);
 	}
-	if (disk->data.ops)
+	if (disk->data.ops || disk->store_ready) {
+		disk->store_ready = false;
 		store_poll(disk->store);
+	}
 	/* level-triggered: asked anew after each time it was polled */
 	watch(disk);
 }

@@ -67,7 +67,9 @@ struct disk {
 	struct loop_timer reap;
 	bool reaping;			/* loop's: the work is queued */
 	struct loop_op store_op;	/* watches store_fd() */
-	bool store_armed;
+	bool store_armed, store_ready;
+	struct store_statfs space;	/* loop's: as it was at space_at; see space.c */
+	uint64_t space_at;		/* ms, loop time */
 	bool closing;			/* loop's */
 };
 

@@ -442,8 +442,3 @@ void handle_bind(struct req *req)
 		bound(req, ses);
 }
 
-void session_conn_lost(struct session *ses, struct conn *conn)
-{
-	ses->last_seen = conn->server->loop.now;
-	open_conn_lost(conn);
-}

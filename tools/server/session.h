@@ -58,13 +58,11 @@ struct session {
 	uint64_t io;			/* data I/O submitted and not ended */
 	struct req *binding;		/* BIND that waits for io to end */
 	struct numbers taken;		/* taken by force: said again on new connections */
-	uint64_t last_seen;		/* ms, loop time: when it had a connection */
 };
 
 /* Loop. */
 struct session *session_get(struct session *ses);
 void session_put(struct session *ses);
-void session_conn_lost(struct session *ses, struct conn *conn);
 /* Data I/O of it has ended. */
 void session_io_end(struct session *ses);
 void session_push(struct session *ses, unsigned int op, const void *body, uint32_t len);

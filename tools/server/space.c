@@ -25,16 +25,19 @@ static uint64_t reserve(const struct store_statfs *st)
 	return bytes < st->total / 8 ? bytes : st->total / 8;
 }
 
-/* What can still be promised to anybody. */
+/* What can still be promised to anybody. The store is asked once a millisecond. */
 static uint64_t room(struct disk *disk)
 {
-	struct store_statfs st;
-	uint64_t kept;
+	const struct store_statfs *st = &disk->space;
+	uint64_t kept, now = disk->server->loop.now;
 
-	if (store_failed(disk->store) || store_statfs(disk->store, &st))
+	if (store_failed(disk->store))
 		return 0;
-	kept = reserve(&st) + disk->server->credit;
-	return st.avail > kept ? st.avail - kept : 0;
+	if (disk->space_at != now && store_statfs(disk->store, &disk->space))
+		return 0;
+	disk->space_at = now;
+	kept = reserve(st) + disk->server->credit;
+	return st->avail > kept ? st->avail - kept : 0;
 }
 
 void space_set(struct session *ses, uint64_t have)
