@@ -4,7 +4,7 @@
  *
  * A change takes one of two ways. Where one delegation covers everything that
  * changes, it is a record in its log (archil_dir_log): prepare what can fail, enter,
- * append, change memory, leave, wait for the acknowledgement. Otherwise it
+ * append, change memory, leave; the acknowledgment is fsync's affair. Otherwise it
  * is a CHANGE (archil_dir_sync): the logs concerned are drained, the server does it or
  * says why not, and memory follows the reply.
  */
@@ -17,20 +17,26 @@
 
 /* ---- looking up ---- */
 
-/* What we have appended of this directory has arrived, so the server's word is ours. */
-int archil_dir_settle(struct inode *dir)
+/*
+ * A directory is complete while every name in it is in the dcache: it was made
+ * under this delegation, and none was dropped since (archil_d_prune()). What
+ * is not cached there is not there.
+ */
+static bool archil_dir_complete(struct inode *dir, u64 *commit)
 {
 	struct archil_inode *ai = archil_i(dir);
 	struct archil_deleg *d;
-	int err = 0;
+	bool complete;
 
-	if (!READ_ONCE(ai->last_seq))
-		return 0;
+	if (!READ_ONCE(ai->complete))
+		return false;
 	d = archil_deleg_of(dir, NULL);
-	if (d && READ_ONCE(d->state) <= ARCHIL_OWN_DRAINING)
-		err = archil_log_wait(d, READ_ONCE(ai->last_seq), true);
+	complete = d && READ_ONCE(d->state) <= ARCHIL_OWN_DRAINING &&
+		   READ_ONCE(ai->complete) == d->number;
+	if (complete)
+		*commit = d->commit;
 	archil_deleg_put(d);
-	return err == -EIO ? 0 : err;
+	return complete;
 }
 
 /* -ENOENT comes with the commit too. */
@@ -42,7 +48,7 @@ static struct inode *archil_lookup_ask(struct inode *dir, const struct qstr *nam
 	struct inode *inode;
 	int err;
 
-	err = archil_dir_settle(dir);
+	err = archil_ask_settled(dir);
 	if (err)
 		return ERR_PTR(err);
 	req = archil_req_new(archil_mnt(dir->i_sb), ARCHIL_OP_LOOKUP, sizeof(*body) + name->len,
@@ -75,12 +81,15 @@ static struct dentry *archil_lookup(struct inode *dir, struct dentry *dentry, un
 
 	if (dentry->d_name.len > ARCHIL_NAME_LEN)
 		return ERR_PTR(-ENAMETOOLONG);
-	inode = archil_lookup_ask(dir, &dentry->d_name, &commit);
+	if (archil_dir_complete(dir, &commit))
+		inode = NULL;
+	else
+		inode = archil_lookup_ask(dir, &dentry->d_name, &commit);
 	if (inode == ERR_PTR(-ENOENT))
 		inode = NULL;
 	else if (IS_ERR(inode))
 		return ERR_CAST(inode);
-	else
+	else if (inode)
 		clear_bit(ARCHIL_I_GIVEN, &archil_i(inode)->flags);
 	archil_name_seen(dentry, commit);
 	other = d_splice_alias(inode, dentry);
@@ -150,16 +159,11 @@ static void archil_inode_linked(struct inode *inode, u64 seq, struct timespec64 
 	spin_unlock(&ai->lock);
 }
 
-/* Leave, and wait until the record is durable. */
-static int archil_dir_commit(struct archil_deleg *d, u64 seq)
+/* Memory has followed the record; 0 is none, it was lost. */
+static int archil_dir_done(struct archil_deleg *d, u64 seq)
 {
-	int err;
-
-	refcount_inc(&d->ref);
 	archil_deleg_leave(d);
-	err = seq ? archil_log_wait(d, seq, true) : -EIO;
-	archil_deleg_put(d);
-	return err;
+	return seq ? 0 : -EIO;
 }
 
 static u64 archil_cookie(struct inode *dir)
@@ -281,6 +285,8 @@ static struct inode *archil_create_log(struct inode *dir, struct dentry *dentry,
 	seq = archil_log_append(d, e);
 	if (seq) {
 		archil_i(inode)->last_seq = seq;
+		if (S_ISDIR(rec->mode))
+			archil_i(inode)->complete = d->number;
 		if (!tmp) {
 			archil_i(dir)->next_cookie++;
 			archil_name_seen(dentry, d->commit);
@@ -289,12 +295,11 @@ static struct inode *archil_create_log(struct inode *dir, struct dentry *dentry,
 			archil_dir_changed(dir, seq, inode_get_mtime(inode), S_ISDIR(rec->mode));
 		}
 	}
-	err = archil_dir_commit(d, seq);
+	err = archil_dir_done(d, seq);
 	if (!err)
 		return inode;
 	iput(inode);
-	if (err != -EINTR)
-		d_drop(dentry);
+	d_drop(dentry);
 	return ERR_PTR(err);
 out:
 	archil_deleg_leave(d);
@@ -324,6 +329,8 @@ static struct inode *archil_create_sync(struct inode *dir, struct dentry *dentry
 		d_drop(dentry);
 		return inode;
 	}
+	if (S_ISDIR(rec->mode))
+		archil_i(inode)->complete = le64_to_cpu(rep.grant.number);
 	archil_name_seen(dentry, commit);
 	ihold(inode);
 	d_instantiate(dentry, inode);
@@ -469,10 +476,7 @@ static int archil_link(struct dentry *old, struct inode *dir, struct dentry *den
 				ihold(inode);
 				d_instantiate(dentry, inode);
 			}
-			err = archil_dir_commit(d, seq);
-			if (err && err != -EINTR)
-				d_drop(dentry);
-			return err;
+			return archil_dir_done(d, seq);
 		}
 		archil_entry_free(m, e);
 	}
@@ -516,6 +520,15 @@ static int archil_unlink_sync(struct inode *dir, struct dentry *dentry, struct a
 	return 0;
 }
 
+static int archil_dir_is_empty(struct dentry *dentry)
+{
+	u64 commit;
+
+	if (archil_dir_complete(d_inode(dentry), &commit))
+		return simple_empty(dentry) ? 0 : -ENOTEMPTY;
+	return archil_dir_empty(d_inode(dentry));
+}
+
 static int archil_remove(struct inode *dir, struct dentry *dentry)
 {
 	struct inode *inode = d_inode(dentry);
@@ -541,7 +554,7 @@ static int archil_remove(struct inode *dir, struct dentry *dentry)
 		return err;
 	archil_deleg_leave(d);
 	if (isdir) {
-		err = archil_dir_empty(inode);
+		err = archil_dir_is_empty(dentry);
 		if (err)
 			return err;
 	}
@@ -567,7 +580,7 @@ static int archil_remove(struct inode *dir, struct dentry *dentry)
 		archil_dir_changed(dir, seq, now, isdir ? -1 : 0);
 		archil_name_seen(dentry, d->commit);
 	}
-	return archil_dir_commit(d, seq);
+	return archil_dir_done(d, seq);
 }
 
 /* EBUSY on one of the two goes before EROFS on the other. */
@@ -599,7 +612,7 @@ static int archil_rename_log(struct archil_deleg *d, struct inode *old_dir, stru
 	u64 seq = archil_log_append(d, e);
 
 	if (!seq)
-		return archil_dir_commit(d, 0);
+		return archil_dir_done(d, 0);
 	if (old_dir != new_dir) {
 		old_links = (exchange && tdir) - isdir;
 		new_links = isdir - (exchange && tdir);
@@ -623,7 +636,7 @@ static int archil_rename_log(struct archil_deleg *d, struct inode *old_dir, stru
 		archil_dir_changed(new_dir, seq, now, new_links);
 	archil_name_seen(old, d->commit);
 	archil_name_seen(new, d->commit);
-	return archil_dir_commit(d, seq);
+	return archil_dir_done(d, seq);
 }
 
 static int archil_rename_sync(struct inode *old_dir, struct dentry *old, struct inode *new_dir,
@@ -694,12 +707,13 @@ static int archil_rename(struct mnt_idmap *idmap, struct inode *old_dir, struct 
 	if (err)
 		return err;
 	if (target && !exchange && S_ISDIR(target->i_mode)) {
-		err = archil_dir_empty(target);
+		err = archil_dir_is_empty(new);
 		if (err)
 			return err;
 	}
 	/* The new name never shows less than the data that it was given for. */
-	if (target && !exchange && S_ISREG(inode->i_mode)) {
+	if (target && !exchange && S_ISREG(inode->i_mode) &&
+	    test_bit(ARCHIL_I_BULK, &archil_i(inode)->flags)) {
 		err = archil_flush_data(inode, true);
 		if (err)
 			return err;

@@ -9,8 +9,6 @@ struct inode;
 /* Ask the server about a name that is cached: 1 as before, 0 it is not, or an error. */
 int archil_name_ask(struct inode *dir, struct dentry *dentry);
 
-/* What we have appended of this directory has arrived. -EINTR. */
-int archil_dir_settle(struct inode *dir);
 /* 0, -ENOTEMPTY, or another error. */
 int archil_dir_empty(struct inode *dir);
 

@@ -195,11 +195,8 @@ static int archil_falloc_record(struct file *file, struct archil_record *rec, lo
 			ai->logged_size = new_size;
 		}
 	}
-	refcount_inc(&d->ref);
 	archil_deleg_leave(d);
-	err = seq ? archil_log_wait(d, seq, true) : -EIO;
-	archil_deleg_put(d);
-	return err;
+	return seq ? 0 : -EIO;
 }
 
 static int archil_do_fallocate(struct file *file, int mode, loff_t off, loff_t len)

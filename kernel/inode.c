@@ -350,12 +350,25 @@ bool archil_inode_valid(struct inode *inode)
 	return valid;
 }
 
+int archil_ask_settled(struct inode *inode)
+{
+	struct archil_deleg *d = archil_deleg_of(inode, NULL);
+	int err = 0;
+
+	if (d && READ_ONCE(d->state) <= ARCHIL_OWN_DRAINING)
+		err = archil_log_wait(d, 0, true);
+	archil_deleg_put(d);
+	return err == -EIO ? 0 : err;	/* lost: then what the server has is right */
+}
+
 int archil_ask_attr(struct inode *inode, struct archil_wattr *attr, u64 *commit)
 {
 	struct archil_getattr_req *body;
 	struct archil_req *req;
-	int err;
+	int err = archil_ask_settled(inode);
 
+	if (err)
+		return err;
 	req = archil_req_new(archil_mnt(inode->i_sb), ARCHIL_OP_GETATTR, sizeof(*body),
 			     sizeof(struct archil_attr_rep) + ARCHIL_PATH_LEN, GFP_NOFS);
 	if (!req)
@@ -503,11 +516,8 @@ int archil_setattr(struct mnt_idmap *idmap, struct dentry *dentry, struct iattr 
 		if (ia->ia_valid & (ATTR_SIZE | ATTR_MTIME))
 			clear_bit(ARCHIL_I_TIMES, &ai->flags);
 	}
-	refcount_inc(&d->ref);
 	archil_deleg_leave(d);
-	err = seq ? archil_log_wait(d, seq, true) : -EIO;
-	archil_deleg_put(d);
-	return err;
+	return seq ? 0 : -EIO;
 
 err_entry:
 	archil_entry_free(m, e);

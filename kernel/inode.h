@@ -47,6 +47,7 @@ struct archil_inode {
 	atomic_t given;			/* how often it was given back */
 	struct archil_entry *release;	/* an orphan's last record, made in advance */
 	u64 next_cookie;		/* directory: for the next entry; from the server; owner only */
+	u64 complete;			/* directory: the delegation under which all its names are cached */
 };
 
 static inline struct archil_inode *archil_i(const struct inode *inode)
@@ -81,6 +82,11 @@ void archil_orphan_cancel(struct inode *inode);
 void archil_inode_relinked(struct inode *inode, const struct archil_wattr *attr, u64 commit);
 /* The server changed it at our asking: ask before using it, owned or not. */
 void archil_dir_reread(struct inode *inode);
+/*
+ * Whoever asks the server about something that we own waits first until
+ * what we appended has arrived there. Killable: -EINTR.
+ */
+int archil_ask_settled(struct inode *inode);
 /* Are attributes fresh enough to be used without asking? */
 bool archil_inode_valid(struct inode *inode);
 /* Ask if they are not. Killable. -ESTALE, ... */

@@ -40,6 +40,18 @@ static void archil_d_release(struct dentry *dentry)
 		kfree_rcu(name, rcu);
 }
 
+/* A name leaves the cache: its directory is not complete any more. */
+static void archil_d_prune(struct dentry *dentry)
+{
+	struct inode *dir;
+
+	if (d_is_negative(dentry) || IS_ROOT(dentry))
+		return;
+	dir = d_inode(dentry->d_parent);
+	if (dir)
+		WRITE_ONCE(archil_i(dir)->complete, 0);
+}
+
 void archil_name_seen(struct dentry *dentry, u64 commit)
 {
 	struct archil_mount *m = archil_mnt(dentry->d_sb);
@@ -106,6 +118,7 @@ COMPAT_D_REVALIDATE(archil_d_revalidate)
 
 const struct dentry_operations archil_dentry_ops = {
 	.d_init		= archil_d_init,
+	.d_prune	= archil_d_prune,
 	.d_release	= archil_d_release,
 	.d_revalidate	= COMPAT_D_REVALIDATE_OP(archil_d_revalidate),
 };

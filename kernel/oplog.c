@@ -21,6 +21,9 @@
 #define ARCHIL_LOG_IN_FLIGHT	4
 #define ARCHIL_BATCH_RECORDS	1024
 #define ARCHIL_LOG_KICK		(256 << 10)	/* open bytes that are sent without being asked */
+/* What a mount may have appended and not acknowledged. */
+#define ARCHIL_BACKLOG_RECORDS	200000
+#define ARCHIL_BACKLOG_BYTES	(128ll << 20)
 
 struct archil_batch_req {
 	struct archil_deleg *deleg;	/* reference */
@@ -32,6 +35,12 @@ struct archil_batch_req {
 	struct kvec vec[];
 };
 
+static bool archil_log_full(struct archil_mount *m)
+{
+	return atomic_read(&m->backlog) >= ARCHIL_BACKLOG_RECORDS ||
+	       atomic64_read(&m->backlog_bytes) >= ARCHIL_BACKLOG_BYTES;
+}
+
 static struct archil_entry *archil_entry_alloc(struct archil_mount *m,
 					       const struct archil_record *rec, gfp_t gfp,
 					       enum archil_entry_credit how)
@@ -40,6 +49,10 @@ static struct archil_entry *archil_entry_alloc(struct archil_mount *m,
 	struct archil_entry *e;
 	int err;
 
+	/* A writer that outruns the server waits here, where it holds nothing of ours. */
+	if (how == ARCHIL_ENTRY_WAIT && unlikely(archil_log_full(m)) &&
+	    wait_event_killable(m->backlog_wait, !archil_log_full(m)))
+		return ERR_PTR(-EINTR);
 	e = kvmalloc(struct_size(e, data, len), gfp);
 	if (!e)
 		return ERR_PTR(-ENOMEM);
@@ -101,10 +114,26 @@ u64 archil_log_append(struct archil_deleg *d, struct archil_entry *e)
 	spin_unlock(&log->lock);
 	atomic_inc(&log->backlog);
 	atomic64_add(e->len, &log->backlog_bytes);
+	atomic_inc(&d->mount->backlog);
+	atomic64_add(e->len, &d->mount->backlog_bytes);
+	archil_commit_soon(d->mount);
 	trace_archil_log_append(d->mount->id, d->number, e->seq, e->len);
 	if (kick)
 		archil_log_kick(d);
 	return e->seq;
+}
+
+/* So much less is waiting for an acknowledgment. */
+static void archil_log_shrink(struct archil_deleg *d, unsigned int count, u64 bytes)
+{
+	struct archil_mount *m = d->mount;
+
+	atomic_sub(count, &d->log.backlog);
+	atomic64_sub(bytes, &d->log.backlog_bytes);
+	atomic_sub(count, &m->backlog);
+	atomic64_sub(bytes, &m->backlog_bytes);
+	if (wq_has_sleeper(&m->backlog_wait) && !archil_log_full(m))
+		wake_up_all(&m->backlog_wait);
 }
 
 static void archil_log_free(struct archil_deleg *d, struct list_head *entries)
@@ -112,8 +141,7 @@ static void archil_log_free(struct archil_deleg *d, struct list_head *entries)
 	struct archil_entry *e, *next;
 
 	list_for_each_entry_safe(e, next, entries, list) {
-		atomic_dec(&d->log.backlog);
-		atomic64_sub(e->len, &d->log.backlog_bytes);
+		archil_log_shrink(d, 1, e->len);
 		archil_entry_free(d->mount, e);
 	}
 	INIT_LIST_HEAD(entries);
@@ -145,8 +173,7 @@ static void archil_batch_done(struct archil_req *req)
 		INIT_LIST_HEAD(&b->entries);
 		archil_credit_settle(d->mount, b->charge);
 		archil_credit_add(d->mount, credit);
-		atomic_sub(b->count, &log->backlog);
-		atomic64_sub(b->bytes, &log->backlog_bytes);
+		archil_log_shrink(d, b->count, b->bytes);
 		spin_lock(&log->lock);
 		log->in_flight--;
 		if (b->last_seq > log->acked)

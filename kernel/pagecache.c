@@ -121,20 +121,39 @@ static int archil_read_submit(struct archil_io *io)
 	return 0;
 }
 
+/* What we appended of this inode concerns what a READ gives. Killable. */
+static int archil_read_settled(struct inode *inode)
+{
+	struct archil_inode *ai = archil_i(inode);
+	struct archil_deleg *d;
+	int err = 0;
+
+	if (!READ_ONCE(ai->last_seq))
+		return 0;
+	d = archil_deleg_of(inode, NULL);
+	if (d && READ_ONCE(d->state) <= ARCHIL_OWN_DRAINING)
+		err = archil_log_wait(d, READ_ONCE(ai->last_seq), true);
+	archil_deleg_put(d);
+	return err == -EIO ? 0 : err;
+}
+
 static int archil_read_folio(struct file *file, struct folio *folio)
 {
 	struct inode *inode = folio->mapping->host;
 	struct archil_io *io;
+	int err;
 
 	if (folio_pos(folio) >= i_size_read(inode)) {
 		folio_zero_segment(folio, 0, folio_size(folio));
 		folio_end_read(folio, true);
 		return 0;
 	}
-	io = archil_io_new(inode, folio_pos(folio), 1, GFP_NOFS);
+	/* The log needs no folio lock, so waiting with one is safe. */
+	err = archil_read_settled(inode);
+	io = err ? NULL : archil_io_new(inode, folio_pos(folio), 1, GFP_NOFS);
 	if (!io) {
 		folio_unlock(folio);
-		return -ENOMEM;
+		return err ?: -ENOMEM;
 	}
 	bvec_set_folio(&io->vec[io->nr++], folio, folio_size(folio), 0);
 	return archil_read_submit(io);
@@ -148,6 +167,8 @@ static void archil_readahead(struct readahead_control *rac)
 	struct folio *folio;
 	size_t len = 0;
 
+	if (archil_read_settled(inode))
+		return;
 	while ((folio = readahead_folio(rac))) {
 		if (io && (io->nr == io->cap ||
 			   len + folio_size(folio) > (size_t)cap << PAGE_SHIFT)) {

@@ -96,7 +96,7 @@ static int archil_dir_fill(struct inode *dir, struct archil_dir_file *df, u64 co
 int archil_dir_empty(struct inode *dir)
 {
 	struct archil_req *req;
-	int err = archil_dir_settle(dir);
+	int err = archil_ask_settled(dir);
 
 	if (err)
 		return err;
@@ -123,7 +123,7 @@ static int archil_readdir(struct file *file, struct dir_context *ctx)
 
 	if (!dir_emit_dots(file, ctx))
 		return 0;
-	ret = archil_dir_settle(dir);
+	ret = archil_ask_settled(dir);
 	if (ret)
 		return ret;
 	for (;;) {

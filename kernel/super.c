@@ -79,6 +79,8 @@ void archil_mounts_of(struct net *net, void (*fn)(struct archil_mount *m))
 	mutex_unlock(&archil_mounts_lock);
 }
 
+static void archil_commit_work(struct work_struct *work);
+
 static struct archil_mount *archil_mount_new(struct net *net)
 {
 	struct archil_mount *m = kzalloc(sizeof(*m), GFP_KERNEL);
@@ -95,6 +97,8 @@ static struct archil_mount *archil_mount_new(struct net *net)
 	spin_lock_init(&m->dirty_lock);
 	INIT_LIST_HEAD(&m->dirty);
 	init_waitqueue_head(&m->writes_wait);
+	init_waitqueue_head(&m->backlog_wait);
+	INIT_DELAYED_WORK(&m->commit_work, archil_commit_work);
 	archil_transport_init(m);
 	archil_delegs_init(m);
 	archil_space_init(m);
@@ -457,7 +461,6 @@ static int archil_fill_super(struct super_block *sb, struct fs_context *fc)
 	}
 	if (d)
 		archil_deleg_install(d, grant, sb->s_root);
-	INIT_DELAYED_WORK(&m->commit_work, archil_commit_work);
 	archil_debugfs_add(m);
 	return 0;
 }

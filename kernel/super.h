@@ -54,6 +54,9 @@ struct archil_mount {
 	struct workqueue_struct *wq;	/* WQ_MEM_RECLAIM: write-back, revocation, the log */
 	struct delayed_work commit_work; /* within commit seconds while anything is not durable */
 	bool dying;			/* being unmounted */
+	atomic_t backlog;		/* log entries not acknowledged, of all delegations */
+	atomic64_t backlog_bytes;
+	wait_queue_head_t backlog_wait;	/* for less of it */
 	atomic64_t taken;		/* delegations lost by force */
 	struct dentry *debugfs;
 };

@@ -350,6 +350,7 @@ void archil_transport_over(struct archil_mount *m)
 	archil_delegs_over(m);
 	wake_up_all(&m->inos.wait);
 	wake_up_all(&m->credit.wait);
+	wake_up_all(&m->backlog_wait);
 	archil_upcalls_drop(m);
 }
 

@@ -14,8 +14,10 @@ static struct archil_req *archil_xattr_ask(struct inode *inode, enum archil_op o
 	struct archil_getxattr_req *get;
 	struct archil_listxattr_req *list;
 	struct archil_req *req;
-	int err;
+	int err = archil_ask_settled(inode);
 
+	if (err)
+		return ERR_PTR(err);
 	req = archil_req_new(m, op, name ? sizeof(*get) + name_len : sizeof(*list), 0, GFP_KERNEL);
 	if (!req)
 		return ERR_PTR(-ENOMEM);
@@ -125,11 +127,8 @@ static int archil_xattr_set(const struct xattr_handler *handler, struct mnt_idma
 		if (value)
 			clear_bit(ARCHIL_I_NO_XATTR, &ai->flags);
 	}
-	refcount_inc(&d->ref);
 	archil_deleg_leave(d);
-	err = seq ? archil_log_wait(d, seq, true) : -EIO;
-	archil_deleg_put(d);
-	return err;
+	return seq ? 0 : -EIO;
 }
 
 ssize_t archil_listxattr(struct dentry *dentry, char *list, size_t size)
