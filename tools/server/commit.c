@@ -7,7 +7,6 @@
 #include <sys/prctl.h>
 
 #include "disk.h"
-#include "log.h"
 #include "server.h"
 #include "session.h"
 
@@ -86,8 +85,6 @@ static void group_done(struct loop_call *call)
 		disk->commit.pending--;
 		work->done(work, group->err);
 	}
-	if (group->err)
-		disk_wake_all(disk);
 	if (group->n_links)
 		session_notify_links(disk, group->links, group->n_links);
 	data_settled(disk);
@@ -201,8 +198,6 @@ static void run_group(struct disk *disk, struct works *works)
 	apply_all(group, works, txn, &parked, &again);
 	group->err = commit_group(group, txn);
 	if (group->err) {
-		log_err("disk %s: a commit failed: %s: read-only until a restart", disk->name,
-			strerror(-group->err));
 		fail_all(group, &parked, -EIO);
 		fail_all(group, &again, -EIO);
 	}

@@ -242,8 +242,8 @@ static void place(struct dio *io)
 	struct inode_io *ii;
 	bool stopped;
 
-	if (io->dlg->gone) {
-		dio_fail(io, io->dlg->gone);
+	if (io->dlg->gone || store_failed(io->disk->store)) {
+		dio_fail(io, io->dlg->gone ? io->dlg->gone : -EROFS);
 		return;
 	}
 	pthread_mutex_lock(&io->disk->lock);

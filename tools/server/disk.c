@@ -202,10 +202,8 @@ bool disk_watched(struct disk *disk)
 
 void disk_turn(struct disk *disk)
 {
-	if (!disk->failed_logged && store_failed(disk->store)) {
-		disk->failed_logged = true;
-		log_err("disk %s is read-only until a restart: %s", disk->name,
-			store_failure(disk->store));
+	if (!disk->failed && store_failed(disk->store)) {
+		disk->failed = true;
 		disk_wake_all(disk);
 	}
 	if (disk->data.ops || disk->store_ready) {

@@ -61,7 +61,7 @@ struct disk {
 	struct commit commit;
 	struct disk_stats stats;
 	uint64_t settled;		/* loop's: last commit whose effects the loop knows */
-	bool failed_logged;		/* loop's */
+	bool failed;			/* loop's: it has seen that the store failed */
 	struct data data;		/* loop's */
 	TAILQ_HEAD(, opening) openings;	/* loop's: waiting for PINGs, see open.c */
 	struct loop_timer reap;
