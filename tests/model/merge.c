@@ -66,7 +66,9 @@ struct inode {
 	u8 data[BYTES];	/* of a bulk file also what lies beyond its size */
 	u8 target[8];
 	u32 target_len;
-	u64 parent;	/* of a directory */
+	struct {
+		u64 dir, cookie;
+	} home;		/* the home link; zeros: an orphan, or the root */
 	u64 next_cookie;
 	struct entry entry[NAMES];
 	struct xattr xattr[XATTRS];
@@ -123,7 +125,7 @@ static bool empty(const struct inode *dir)
 static bool lies_in(struct tree *t, u64 dir, u64 top)
 {
 	while (dir != top && dir != ARCHIL_INO_ROOT)
-		dir = t->inode[dir].parent;
+		dir = t->inode[dir].home.dir;
 	return dir == top;
 }
 
@@ -148,11 +150,51 @@ static bool take_cookie(struct inode *dir, u64 cookie)
 	return true;
 }
 
-static void drop_link(struct inode *in, bool open, const struct archil_time *time)
+static void set_home(struct inode *in, u64 dir, u64 cookie)
 {
+	in->home.dir = dir;
+	in->home.cookie = cookie;
+}
+
+static bool is_home(const struct inode *in, u64 dir, u64 cookie)
+{
+	return in->home.dir == dir && in->home.cookie == cookie;
+}
+
+/* The home link went: as at the server, the first of the others is home now. */
+static void new_home(struct tree *t, struct inode *in, u64 ino)
+{
+	struct inode *dir;
+	u64 d;
+	int i;
+
+	set_home(in, 0, 0);
+	for (d = 1; d < INODES && !in->home.dir; d++) {
+		dir = get_dir(t, d);
+		for (i = 0; dir && i < NAMES; i++)
+			if (dir->entry[i].ino == ino &&
+			    (!in->home.dir || dir->entry[i].cookie < in->home.cookie))
+				set_home(in, d, dir->entry[i].cookie);
+	}
+}
+
+/* A link of @ino, which is out of its directory already. */
+static void drop_link(struct tree *t, u64 ino, u64 dir, u64 cookie, bool open,
+		      const struct archil_time *time)
+{
+	struct inode *in = &t->inode[ino];
+
 	node_changed(in, time);
+	if (is_home(in, dir, cookie))
+		new_home(t, in, ino);
 	if (!--in->nlink && !open)
 		in->there = false;
+}
+
+static void relink(struct inode *in, u64 dir, u64 cookie, u64 new_dir, u64 new_cookie)
+{
+	if (is_home(in, dir, cookie))
+		set_home(in, new_dir, new_cookie);
 }
 
 static bool apply_create(struct tree *t, const struct archil_record *rec)
@@ -186,7 +228,8 @@ static bool apply_create(struct tree *t, const struct archil_record *rec)
 	in->target_len = rec->data_len;
 	if (rec->data_len)
 		memcpy(in->target, rec->data, rec->data_len);
-	in->parent = S_ISDIR(rec->mode) ? rec->dir : 0;
+	if (in->nlink)
+		set_home(in, rec->dir, rec->cookie);
 	in->next_cookie = ARCHIL_COOKIE_FIRST;
 	return true;
 }
@@ -200,7 +243,8 @@ static bool apply_link(struct tree *t, const struct archil_record *rec)
 	    !take_cookie(dir, rec->cookie))
 		return false;
 	dir->entry[name] = (struct entry){ rec->ino, rec->cookie };
-	in->nlink++;
+	if (!in->nlink++)
+		set_home(in, rec->dir, rec->cookie);
 	dir_changed(dir, &rec->time);
 	node_changed(in, &rec->time);
 	return true;
@@ -210,14 +254,16 @@ static bool apply_unlink(struct tree *t, const struct archil_record *rec)
 {
 	struct inode *dir = get_dir(t, rec->dir), *in = get(t, rec->ino);
 	int name = name_index(rec->name, rec->name_len);
+	u64 cookie;
 
 	if (!dir || !in || name < 0 || dir->entry[name].ino != rec->ino)
 		return false;
 	if (S_ISDIR(in->mode) && !empty(in))
 		return false;
+	cookie = dir->entry[name].cookie;
 	dir->entry[name] = (struct entry){ 0 };
 	dir_changed(dir, &rec->time);
-	drop_link(in, rec->flags & ARCHIL_UNLINK_OPEN, &rec->time);
+	drop_link(t, rec->ino, rec->dir, cookie, rec->flags & ARCHIL_UNLINK_OPEN, &rec->time);
 	return true;
 }
 
@@ -225,12 +271,12 @@ static bool apply_exchange(struct inode *old_dir, struct inode *new_dir, struct 
 			   struct inode *other, int old, int new,
 			   const struct archil_record *rec)
 {
+	u64 at_old = old_dir->entry[old].cookie, at_new = new_dir->entry[new].cookie;
+
 	old_dir->entry[old].ino = rec->target;
 	new_dir->entry[new].ino = rec->ino;
-	if (S_ISDIR(in->mode))
-		in->parent = rec->new_dir;
-	if (S_ISDIR(other->mode))
-		other->parent = rec->dir;
+	relink(in, rec->dir, at_old, rec->new_dir, at_new);
+	relink(other, rec->new_dir, at_new, rec->dir, at_old);
 	dir_changed(old_dir, &rec->time);
 	dir_changed(new_dir, &rec->time);
 	node_changed(in, &rec->time);
@@ -244,6 +290,7 @@ static bool apply_rename(struct tree *t, const struct archil_record *rec)
 	struct inode *in = get(t, rec->ino), *target = get(t, rec->target);
 	int old = name_index(rec->name, rec->name_len);
 	int new = name_index(rec->new_name, rec->new_name_len);
+	u64 cookie;
 
 	if (!old_dir || !new_dir || !in || old < 0 || new < 0 || !new_dir->nlink)
 		return false;
@@ -260,14 +307,16 @@ static bool apply_rename(struct tree *t, const struct archil_record *rec)
 		if (S_ISDIR(target->mode) != S_ISDIR(in->mode) ||
 		    (S_ISDIR(target->mode) && !empty(target)))
 			return false;
-		drop_link(target, rec->flags & ARCHIL_RENAME_OPEN, &rec->time);
+		cookie = new_dir->entry[new].cookie;
+		new_dir->entry[new] = (struct entry){ 0 };
+		drop_link(t, rec->target, rec->new_dir, cookie, rec->flags & ARCHIL_RENAME_OPEN,
+			  &rec->time);
 	}
 	if (!take_cookie(new_dir, rec->cookie))
 		return false;
+	relink(in, rec->dir, old_dir->entry[old].cookie, rec->new_dir, rec->cookie);
 	old_dir->entry[old] = (struct entry){ 0 };
 	new_dir->entry[new] = (struct entry){ rec->ino, rec->cookie };
-	if (S_ISDIR(in->mode))
-		in->parent = rec->new_dir;
 	dir_changed(old_dir, &rec->time);
 	dir_changed(new_dir, &rec->time);
 	node_changed(in, &rec->time);
@@ -276,13 +325,12 @@ static bool apply_rename(struct tree *t, const struct archil_record *rec)
 
 static bool apply_setattr(struct inode *in, const struct archil_record *rec)
 {
-	u64 cut = rec->size < in->size ? rec->size : in->size;
-
 	if (rec->valid & (ARCHIL_SET_SIZE | ARCHIL_SET_SIZE_UP) &&
 	    (!S_ISREG(in->mode) || rec->size > BYTES))
 		return false;
 	if (rec->valid & ARCHIL_SET_SIZE) {
-		memset(in->data + cut, 0, BYTES - cut);
+		/* what a WRITE has put below the new size stays, as at the server */
+		memset(in->data + rec->size, 0, BYTES - rec->size);
 		in->size = rec->size;
 	}
 	if (rec->valid & ARCHIL_SET_SIZE_UP && in->size < rec->size)
@@ -464,7 +512,7 @@ static void compare(void)
 		SAME(data);
 		SAME(target);
 		SAME(target_len);
-		SAME(parent);
+		SAME(home);
 		for (i = 0; i < NAMES; i++) {
 			SAME(entry[i].ino);
 			SAME(entry[i].cookie);
