@@ -69,12 +69,18 @@ apt_for() {
 	export APT_CONFIG=$dir/apt.conf
 }
 
-# locked FILE COMMAND...: run it while nobody else runs under the same lock
+# locked FILE FUNCTION [ARG...]: calls it while nobody else is under the same lock;
+# ends the program if it fails. Not to be called as a condition, nor by a function that
+# is: `set -e` in FUNCTION would be void.
 locked() {
-	local lock=$1
-	shift
-	mkdir -p "$(dirname "$lock")"
-	( flock 9; "$@" 9>&- ) 9>"$lock"
+	local status
+	mkdir -p "$(dirname "$1")"
+	(
+		flock 9
+		"${@:2}" 9>&-
+	) 9>"$1"
+	status=$?
+	[ $status = 0 ] || die "$2 failed"
 }
 
 # ---- kernel ----------------------------------------------------------------
@@ -88,8 +94,7 @@ kernel_use() {
 	6.1) ;;
 	*) die "unknown kernel '$1' (known: 6.1)";;
 	esac
-	[ -e "$dir/done" ] || locked "$dir.lock" kernel_fetch "$1" bookworm "$dir" ||
-		die "could not get kernel $1"
+	[ -e "$dir/done" ] || locked "$dir.lock" kernel_fetch "$1" bookworm "$dir"
 	KERNEL=$(<"$dir/done")
 	# shellcheck disable=SC2034
 	KERNEL_IMAGE=$dir/boot/vmlinuz-$KERNEL
@@ -99,8 +104,7 @@ kernel_use() {
 	KERNEL_HEADERS=/lib/modules/$KERNEL/build
 	[ -e "$KERNEL_HEADERS/Makefile" ] || {
 		[ -e "$dir/headers" ] ||
-			locked "$dir.lock" headers_fetch "$KERNEL" bookworm "$dir" ||
-			die "could not get the headers of kernel $KERNEL"
+			locked "$dir.lock" headers_fetch "$KERNEL" bookworm "$dir"
 		KERNEL_HEADERS=$dir/headers
 	}
 	KERNEL_INITRD=$dir/initrd-$(cat "$TOP/tests/vm/initramfs" "$TOP/tests/vm/image.sh" |
@@ -184,8 +188,7 @@ root_use() {
 	key=$(echo "$suite" | cat - "$TOP/tests/vm/packages" <(declare -f root_make) |
 		sha256sum | cut -c1-16)
 	ROOT=$CACHE/root-$suite-$key.img
-	[ -e "$ROOT" ] || locked "$CACHE/root.lock" root_make "$suite" "$ROOT" ||
-		die "could not make the root image"
+	[ -e "$ROOT" ] || locked "$CACHE/root.lock" root_make "$suite" "$ROOT"
 }
 
 # root_make SUITE IMAGE
@@ -223,7 +226,7 @@ root_make() (
 # overlay_build: build what is overlaid, unless ARCHIL_NO_BUILD says that it is
 overlay_build() {
 	[ -z "${ARCHIL_NO_BUILD-}" ] || return 0
-	locked "$BUILD/.lock" overlay_build_locked || die "the build failed"
+	locked "$BUILD/.lock" overlay_build_locked
 }
 
 overlay_build_locked() (
