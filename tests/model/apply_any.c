@@ -86,14 +86,15 @@ static void a_name(char *name, u16 *len)
 		return;
 	*len = rnd_range(&rnd, 1, 2);
 	for (u16 i = 0; i < *len; i++)
-		name[i] = 'a' + rnd_below(&rnd, 3);
+		name[i] = 'a' + rnd_below(&rnd, 5);
 }
 
 static void a_record(struct archil_record *rec, struct rec_parts *parts, struct fs_view *view)
 {
 	struct archil_attr_rep rep;
 
-	random_record(&rnd, rnd_range(&rnd, 1, ARCHIL_REC_TYPES - 1), rec, parts);
+	random_record(&rnd, rnd_one_in(&rnd, 4) ? ARCHIL_REC_CREATE :
+				    rnd_range(&rnd, 1, ARCHIL_REC_TYPES - 1), rec, parts);
 	rec->ino = rec->type == ARCHIL_REC_CREATE ? rnd_range(&rnd, top - INOS, top) :
 						    an_ino(view, false);
 	if (rec->dir)
