@@ -137,6 +137,8 @@ void archil_deleg_install(struct archil_deleg *d, const struct archil_grant *g,
 
 	spin_lock(&ds->lock);
 	archil_deleg_insert(ds, d);
+	if (d->origin == ARCHIL_ORIGIN_CHECKOUT)
+		WRITE_ONCE(ds->names_epoch, ds->names_epoch + 1);
 	for (i = 0; i < ds->nr_early; i++)
 		lost |= ds->early[i] == d->number;
 	spin_unlock(&ds->lock);

@@ -60,7 +60,7 @@ struct archil_delegs {
 	DECLARE_HASHTABLE(inos, ARCHIL_DELEG_HASH_BITS);	/* RCU, changed under lock */
 	unsigned int count;		/* changed under lock */
 	u32 epoch;			/* moves when a directory leaves a delegation by rename */
-	u32 names_epoch;		/* moves when one is lost: cached names are asked again */
+	u32 names_epoch;		/* moves when one is lost or checked out: names are asked again */
 	/*
 	 * Revocations of numbers that are not known (yet): the grant's reply may
 	 * be behind. Kept until no slot is busy. More than fit are forgotten: the

@@ -83,7 +83,9 @@ static ssize_t archil_write_iter(struct kiocb *iocb, struct iov_iter *from)
 	if (down_write_killable(&inode->i_rwsem))
 		return -EINTR;
 	iocb->ki_flags &= ~IOCB_DIRECT;
-	ret = archil_file_lost(iocb->ki_filp) ? -EIO : generic_write_checks(iocb, from);
+	ret = archil_file_lost(iocb->ki_filp) ? -EIO : archil_revalidate(inode, false);
+	if (!ret)
+		ret = generic_write_checks(iocb, from);
 	if (ret <= 0)
 		goto out;
 	start = iocb->ki_pos;

@@ -8,7 +8,8 @@
  *    replaces what a newer one brought.
  * 2. Under a delegation, attributes read at or after the grant's commit are valid while it
  *    lives, without asking, and only the owner's own changes move them: replies
- *    are ignored (they tell what is durable, we know what comes).
+ *    are ignored (they tell what is durable, we know what comes). Older ones are not valid,
+ *    however young: another owner may have come between.
  * 3. Otherwise they are valid for cache_ttl after the reply.
  * 4. Pages belong to the change number at which they were read; attributes with
  *    another one drop them.
@@ -342,10 +343,11 @@ bool archil_inode_valid(struct inode *inode)
 	struct archil_deleg *d;
 	bool valid;
 
-	if (time_before(jiffies, READ_ONCE(ai->expires)))
-		return true;
 	d = archil_deleg_of(inode, NULL);
-	valid = d && READ_ONCE(d->state) <= ARCHIL_OWN_DRAINING && ai->commit >= d->commit;
+	if (d && READ_ONCE(d->state) <= ARCHIL_OWN_DRAINING)
+		valid = ai->commit >= d->commit;
+	else
+		valid = time_before(jiffies, READ_ONCE(ai->expires));
 	archil_deleg_put(d);
 	return valid;
 }
@@ -400,6 +402,14 @@ int archil_revalidate(struct inode *inode, bool force)
 	return err;
 }
 
+int archil_revalidate_way(struct inode *inode)
+{
+	if (inode == d_inode(inode->i_sb->s_root) &&
+	    !archil_transport_is_up(archil_mnt(inode->i_sb)))
+		return 0;
+	return archil_revalidate(inode, false);
+}
+
 /* ---- attributes out, and changing them ---- */
 
 int archil_getattr(struct mnt_idmap *idmap, const struct path *path, struct kstat *stat,
@@ -428,7 +438,7 @@ int archil_permission(struct mnt_idmap *idmap, struct inode *inode, int mask)
 	if (!time_before(jiffies, READ_ONCE(archil_i(inode)->expires))) {
 		if (mask & MAY_NOT_BLOCK)
 			return -ECHILD;
-		err = archil_revalidate(inode, false);
+		err = archil_revalidate_way(inode);
 		if (err)
 			return err;
 	}

@@ -91,6 +91,11 @@ int archil_ask_settled(struct inode *inode);
 bool archil_inode_valid(struct inode *inode);
 /* Ask if they are not. Killable. -ESTALE, ... */
 int archil_revalidate(struct inode *inode, bool force);
+/*
+ * For opening a directory and going through it. While the server is away the
+ * mounted root is let through as it was: status and abort must get at it.
+ */
+int archil_revalidate_way(struct inode *inode);
 
 int archil_getattr(struct mnt_idmap *idmap, const struct path *path, struct kstat *stat,
 		   u32 mask, unsigned int flags);

@@ -8,7 +8,8 @@
  * 3. That a name is not there is not believed by who is about to make it, unless we
  *    own the directory.
  * 4. When a delegation is lost, all names are asked for again (names_epoch): what we did
- *    under it may not have happened.
+ *    under it may not have happened. So when one is granted on a directory that was
+ *    there before: a name may be younger than cache_ttl and still from before.
  */
 #include <linux/namei.h>
 #include <linux/slab.h>
@@ -74,13 +75,13 @@ static bool archil_name_valid(struct dentry *dentry, struct inode *dir, unsigned
 
 	if (READ_ONCE(name->epoch) != READ_ONCE(m->delegs.names_epoch))
 		return false;
-	if (!make && !(flags & LOOKUP_REVAL) && time_before(jiffies, READ_ONCE(name->expires)))
-		return true;
 	rcu_read_lock();
 	d = READ_ONCE(ai->own);	/* freed by RCU */
-	if (d && READ_ONCE(ai->own_epoch) == READ_ONCE(m->delegs.epoch))
-		valid = READ_ONCE(d->state) <= ARCHIL_OWN_DRAINING &&
-			READ_ONCE(name->commit) >= d->commit;
+	if (d && READ_ONCE(ai->own_epoch) == READ_ONCE(m->delegs.epoch) &&
+	    READ_ONCE(d->state) <= ARCHIL_OWN_DRAINING)
+		valid = READ_ONCE(name->commit) >= d->commit;
+	else if (!make && !(flags & LOOKUP_REVAL))
+		valid = time_before(jiffies, READ_ONCE(name->expires));
 	rcu_read_unlock();
 	return valid;
 }

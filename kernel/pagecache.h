@@ -3,11 +3,31 @@
 #ifndef ARCHIL_PAGECACHE_H
 #define ARCHIL_PAGECACHE_H
 
+#include <linux/bvec.h>
 #include <linux/fs.h>
 
+struct archil_deleg;
+struct archil_req;
 struct kiocb;
 struct iov_iter;
 struct vm_fault;
+struct writeback_control;
+
+/* A READ or WRITE of consecutive folios. */
+struct archil_io {
+	struct inode *inode;
+	struct archil_deleg *deleg;	/* WRITE: reference */
+	loff_t pos;
+	unsigned int nr, cap;
+	struct bio_vec vec[];
+};
+
+/* NULL: no memory. */
+struct archil_io *archil_io_new(struct inode *inode, loff_t pos, unsigned int cap, gfp_t gfp);
+/* A release() for requests whose private is one. */
+void archil_io_release(struct archil_req *req);
+
+int archil_writepages(struct address_space *mapping, struct writeback_control *wbc);
 
 /* Copy into the page cache; the inode is locked. Bytes, or an error. */
 ssize_t archil_perform_write(struct kiocb *iocb, struct iov_iter *from);

@@ -23,7 +23,7 @@ struct archil_dir_file {
 static int archil_dir_open(struct inode *inode, struct file *file)
 {
 	struct archil_dir_file *df;
-	int err = archil_revalidate(inode, false);
+	int err = archil_revalidate_way(inode);
 
 	if (err)
 		return err;

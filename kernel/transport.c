@@ -317,6 +317,11 @@ bool archil_transport_is_over(struct archil_mount *m)
 	return READ_ONCE(m->tp.state) == ARCHIL_TP_OVER;
 }
 
+bool archil_transport_is_up(struct archil_mount *m)
+{
+	return READ_ONCE(m->tp.state) == ARCHIL_TP_UP;
+}
+
 void archil_transport_over(struct archil_mount *m)
 {
 	struct archil_transport *tp = &m->tp;

@@ -110,6 +110,7 @@ void archil_transport_over(struct archil_mount *m);
 /* The same, soon, from any context. */
 void archil_transport_over_async(struct archil_mount *m);
 bool archil_transport_is_over(struct archil_mount *m);
+bool archil_transport_is_up(struct archil_mount *m);
 
 /*
  * A new request with one reference. @body_len bytes of zeros at req->body.

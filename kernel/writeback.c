@@ -1,0 +1,355 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * Writing pages back, and what follows from it: size and times, flushing,
+ * dropping. Rules 2 to 5 of pagecache.c.
+ */
+#include <linux/backing-dev.h>
+#include <linux/pagemap.h>
+#include <linux/slab.h>
+#include <linux/writeback.h>
+
+#include "inode.h"
+#include "pagecache.h"
+
+#define ARCHIL_WRITES_IN_FLIGHT	64
+
+static void archil_write_done(struct archil_req *req)
+{
+	struct archil_io *io = req->private;
+	struct archil_inode *ai = archil_i(io->inode);
+	struct archil_mount *m = req->mount;
+	const struct archil_write_rep *rep = req->rep;
+	int err = req->error ?: archil_status_to_errno(req->status);
+	u64 bytes = (u64)io->nr << PAGE_SHIFT, charged;
+	unsigned int i;
+
+	if (err) {
+		mapping_set_error(io->inode->i_mapping, err);
+		if (!req->error && req->status == ARCHIL_ST_TAKEN)
+			archil_deleg_lost(io->deleg);
+	} else {
+		archil_credit_add(m, le64_to_cpu(rep->credit));
+	}
+	charged = min_t(u64, bytes, atomic64_read(&ai->charged));
+	atomic64_sub(charged, &ai->charged);
+	archil_credit_settle(m, charged);
+
+	/* The list of dirty inodes holds a reference until this work has run. */
+	for (i = 0; i < io->nr; i++)
+		folio_end_writeback(page_folio(io->vec[i].bv_page));
+	queue_work(m->wq, &ai->size_work);
+	if (atomic_dec_return(&m->writes) < ARCHIL_WRITES_IN_FLIGHT)
+		wake_up(&m->writes_wait);
+}
+
+struct archil_wb {
+	struct inode *inode;
+	struct archil_io *io;		/* being collected, or NULL */
+	u32 len;
+};
+
+static int archil_write_submit(struct archil_wb *wb, struct writeback_control *wbc)
+{
+	struct archil_io *io = wb->io;
+	struct archil_mount *m = archil_mnt(wb->inode->i_sb);
+	struct archil_write_req *body;
+	struct archil_req *req;
+	unsigned int i;
+	int err;
+
+	wb->io = NULL;
+	if (!io)
+		return 0;
+	req = archil_req_new(m, ARCHIL_OP_WRITE, sizeof(*body), sizeof(struct archil_write_rep),
+			     GFP_NOFS);
+	err = req ? 0 : -ENOMEM;
+	if (!err && wait_event_killable(m->writes_wait,
+					atomic_read(&m->writes) < ARCHIL_WRITES_IN_FLIGHT)) {
+		archil_req_put(req);
+		err = -EINTR;
+	}
+	if (err) {
+		for (i = 0; i < io->nr; i++) {
+			struct folio *folio = page_folio(io->vec[i].bv_page);
+
+			folio_redirty_for_writepage(wbc, folio);
+			folio_end_writeback(folio);
+		}
+		archil_deleg_put(io->deleg);
+		kfree(io);
+		return err;
+	}
+	body = req->body;
+	body->deleg = cpu_to_le64(io->deleg->number);
+	body->ino = cpu_to_le64(archil_i(wb->inode)->ino);
+	body->off = cpu_to_le64(io->pos);
+	body->after = cpu_to_le64(READ_ONCE(archil_i(wb->inode)->last_seq));
+	if (le64_to_cpu(body->after) > READ_ONCE(io->deleg->log.acked))
+		archil_log_kick(io->deleg);
+	req->out_bvec = io->vec;
+	req->out_nr = io->nr;
+	req->out_len = wb->len;
+	req->urgent = wbc->sync_mode == WB_SYNC_ALL;
+	req->private = io;
+	req->done = archil_write_done;
+	req->release = archil_io_release;
+	atomic_inc(&m->writes);
+	archil_req_submit(req);
+	archil_req_put(req);
+	return 0;
+}
+
+/* Clean without being sent: acknowledged by other means, or beyond the end. */
+static void archil_folio_clean(struct folio *folio)
+{
+	folio_start_writeback(folio);
+	folio_unlock(folio);
+	folio_end_writeback(folio);
+}
+
+/* Small contents: clean when the record that has them is durable. */
+static int archil_clean_small(struct folio *folio, struct writeback_control *wbc, void *data)
+{
+	struct inode *inode = folio->mapping->host;
+	struct archil_inode *ai = archil_i(inode);
+	struct archil_deleg *d = archil_deleg_of(inode, NULL);
+
+	if (!d || READ_ONCE(d->state) == ARCHIL_OWN_TAKEN) {
+		mapping_set_error(inode->i_mapping, -EIO);
+		archil_folio_clean(folio);
+	} else if (test_bit(ARCHIL_I_BULK, &ai->flags) ||
+		   READ_ONCE(ai->content_seq) > READ_ONCE(d->log.acked)) {
+		folio_redirty_for_writepage(wbc, folio);
+		folio_unlock(folio);
+	} else {
+		archil_folio_clean(folio);
+	}
+	archil_deleg_put(d);
+	return 0;
+}
+
+static int archil_write_bulk(struct folio *folio, struct writeback_control *wbc, void *data)
+{
+	struct archil_wb *wb = data;
+	struct inode *inode = wb->inode;
+	loff_t size = i_size_read(inode), pos = folio_pos(folio);
+	unsigned int cap = archil_mnt(inode->i_sb)->payload_max >> PAGE_SHIFT;
+	size_t len = folio_size(folio);
+	struct archil_deleg *d;
+	int err;
+
+	if (pos >= size) {
+		archil_folio_clean(folio);
+		return 0;
+	}
+	if (size - pos < len) {
+		len = size - pos;
+		folio_zero_segment(folio, len, folio_size(folio));
+	}
+	d = archil_deleg_of(inode, NULL);
+	if (!d || READ_ONCE(d->state) == ARCHIL_OWN_TAKEN) {
+		archil_deleg_put(d);
+		mapping_set_error(inode->i_mapping, -EIO);
+		archil_folio_clean(folio);
+		return 0;
+	}
+	if (wb->io && (wb->io->nr == cap || wb->io->deleg != d || wb->io->pos + wb->len != pos)) {
+		err = archil_write_submit(wb, wbc);
+		if (err)
+			goto redirty;
+	}
+	if (!wb->io) {
+		wb->io = archil_io_new(inode, pos, cap, GFP_NOFS);
+		err = -ENOMEM;
+		if (!wb->io)
+			goto redirty;
+		wb->len = 0;
+		wb->io->deleg = d;
+		refcount_inc(&d->ref);
+	}
+	archil_deleg_put(d);
+	bvec_set_folio(&wb->io->vec[wb->io->nr++], folio, len, 0);
+	wb->len += len;
+	folio_start_writeback(folio);
+	folio_unlock(folio);
+	return 0;
+
+redirty:
+	archil_deleg_put(d);
+	folio_redirty_for_writepage(wbc, folio);
+	folio_unlock(folio);
+	return err;
+}
+
+int archil_writepages(struct address_space *mapping, struct writeback_control *wbc)
+{
+	struct inode *inode = mapping->host;
+	struct archil_inode *ai = archil_i(inode);
+	struct archil_wb wb = { .inode = inode };
+	struct archil_deleg *d;
+	int err, err2;
+
+	if (!test_bit(ARCHIL_I_BULK, &ai->flags)) {
+		d = archil_deleg_of(inode, NULL);
+		if (d && wbc->sync_mode == WB_SYNC_ALL)
+			archil_log_wait(d, READ_ONCE(ai->content_seq), false);
+		else if (d && READ_ONCE(ai->content_seq) > READ_ONCE(d->log.acked))
+			archil_log_kick(d);
+		archil_deleg_put(d);
+		return compat_writeback_folios(mapping, wbc, archil_clean_small, NULL);
+	}
+	err = compat_writeback_folios(mapping, wbc, archil_write_bulk, &wb);
+	err2 = archil_write_submit(&wb, wbc);
+	return err ?: err2;
+}
+
+int archil_wait_writeback(struct inode *inode, loff_t start, loff_t end)
+{
+	struct address_space *mapping = inode->i_mapping;
+	pgoff_t index = start >> PAGE_SHIFT, last = end >> PAGE_SHIFT;
+	struct folio_batch fbatch;
+	unsigned int i;
+	int err = 0;
+
+	if (!mapping_tagged(mapping, PAGECACHE_TAG_WRITEBACK))
+		return 0;
+	folio_batch_init(&fbatch);
+	while (!err && filemap_get_folios_tag(mapping, &index, last, PAGECACHE_TAG_WRITEBACK,
+					      &fbatch)) {
+		for (i = 0; !err && i < folio_batch_count(&fbatch); i++)
+			err = folio_wait_writeback_killable(fbatch.folios[i]);
+		folio_batch_release(&fbatch);
+		cond_resched();
+	}
+	return err ? -EINTR : 0;
+}
+
+/* ---- size and times after WRITEs ---- */
+
+/* How long the file is as far as its pages are at the server. */
+static loff_t archil_clean_size(struct inode *inode)
+{
+	struct address_space *mapping = inode->i_mapping;
+	unsigned long from = archil_i(inode)->logged_size >> PAGE_SHIFT;
+	unsigned long dirty = from, under_way = from;
+	loff_t size = i_size_read(inode);
+
+	if (xa_find(&mapping->i_pages, &dirty, ULONG_MAX, PAGECACHE_TAG_DIRTY))
+		size = min_t(loff_t, size, (loff_t)dirty << PAGE_SHIFT);
+	if (xa_find(&mapping->i_pages, &under_way, ULONG_MAX, PAGECACHE_TAG_WRITEBACK))
+		size = min_t(loff_t, size, (loff_t)under_way << PAGE_SHIFT);
+	return size;
+}
+
+int archil_size_update(struct inode *inode)
+{
+	struct archil_inode *ai = archil_i(inode);
+	struct archil_mount *m = archil_mnt(inode->i_sb);
+	struct archil_record rec = { .type = ARCHIL_REC_SETATTR, .ino = ai->ino };
+	struct archil_entry *e;
+	struct archil_deleg *d;
+	u64 seq;
+
+	/* Small contents carry both in their records. */
+	if (!test_bit(ARCHIL_I_BULK, &ai->flags)) {
+		clear_bit(ARCHIL_I_TIMES, &ai->flags);
+		return 0;
+	}
+	d = archil_deleg_of(inode, NULL);
+	if (!d)
+		return 0;
+	mutex_lock(&ai->size_mutex);
+	rec.size = archil_clean_size(inode);
+	if (rec.size > ai->logged_size)
+		rec.valid |= ARCHIL_SET_SIZE_UP;
+	if (test_and_clear_bit(ARCHIL_I_TIMES, &ai->flags))
+		rec.valid |= ARCHIL_SET_MTIME | ARCHIL_SET_CTIME;
+	if (!rec.valid)
+		goto out;
+	archil_time_to_wire(&rec.mtime, inode_get_mtime(inode));
+	archil_time_to_wire(&rec.ctime, inode_get_ctime(inode));
+	e = archil_entry_new(m, &rec, GFP_NOFS, ARCHIL_ENTRY_FREE);
+	if (IS_ERR(e)) {
+		set_bit(ARCHIL_I_TIMES, &ai->flags);
+		mutex_unlock(&ai->size_mutex);
+		archil_deleg_put(d);
+		return PTR_ERR(e);
+	}
+	seq = archil_log_append(d, e);
+	if (seq) {
+		spin_lock(&ai->lock);
+		ai->last_seq = seq;
+		if (rec.valid & ARCHIL_SET_SIZE_UP)
+			ai->logged_size = max_t(u64, ai->logged_size, rec.size);
+		spin_unlock(&ai->lock);
+	}
+out:
+	mutex_unlock(&ai->size_mutex);
+	archil_deleg_put(d);
+	return 0;
+}
+
+void archil_size_work(struct work_struct *work)
+{
+	struct archil_inode *ai = container_of(work, struct archil_inode, size_work);
+	struct archil_deleg *d;
+
+	archil_size_update(&ai->vfs);
+	d = archil_deleg_of(&ai->vfs, NULL);
+	if (d)
+		archil_log_kick(d);
+	archil_deleg_put(d);
+}
+
+/* ---- flushing, dropping ---- */
+
+int archil_flush_data(struct inode *inode, bool killable)
+{
+	struct archil_inode *ai = archil_i(inode);
+	struct address_space *mapping = inode->i_mapping;
+	struct archil_deleg *d;
+	int err = 0;
+
+	if (!test_bit(ARCHIL_I_BULK, &ai->flags)) {
+		d = archil_deleg_of(inode, NULL);
+		if (d)
+			err = archil_log_wait(d, READ_ONCE(ai->content_seq), killable);
+		archil_deleg_put(d);
+		if (err == -EINTR)
+			return err;
+	}
+	err = filemap_fdatawrite(mapping);
+	if (err == -ENOMEM || err == -EINTR)
+		return err;
+	if (!killable)
+		filemap_fdatawait_keep_errors(mapping);
+	else if (archil_wait_writeback(inode, 0, LLONG_MAX))
+		return -EINTR;
+	return archil_size_update(inode);
+}
+
+int archil_sync_inode(struct inode *inode, bool killable)
+{
+	struct archil_deleg *d;
+	int err = 0;
+
+	if (S_ISREG(inode->i_mode))
+		err = archil_flush_data(inode, killable);
+	if (err)
+		return err;
+	d = archil_deleg_of(inode, NULL);
+	if (d)
+		err = archil_log_wait(d, 0, killable);
+	archil_deleg_put(d);
+	return err;
+}
+
+void archil_drop_data(struct inode *inode)
+{
+	struct archil_inode *ai = archil_i(inode);
+
+	clear_bit(ARCHIL_I_TIMES, &ai->flags);
+	unmap_mapping_range(inode->i_mapping, 0, 0, 0);
+	truncate_inode_pages(inode->i_mapping, 0);
+	archil_credit_return(archil_mnt(inode->i_sb), atomic64_xchg(&ai->charged, 0));
+}
