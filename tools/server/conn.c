@@ -556,6 +556,12 @@ void req_reply(struct req *req, const void *body, uint32_t body_len,
 
 void req_fail_body(struct req *req, int status, const void *body, uint32_t body_len)
 {
+	/* damage is never served, and it is the server's own business */
+	if (status == -EBADMSG) {
+		log_err("disk %s: %s met damaged metadata: run 'archil-server check'",
+			req->conn->disk_name, archil_op_name(req->op));
+		status = -EIO;
+	}
 	answer(req, status < 0 ? -status : status, body, body_len, NULL, 0);
 }
 

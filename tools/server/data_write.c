@@ -21,6 +21,12 @@ struct prepare {
 	int err;		/* 0, or what every WRITE that waits for it is told */
 };
 
+/* It is not where the client thinks: to a client that is an inode that went. */
+static int outside(int rc)
+{
+	return rc == -EUCLEAN ? -ESTALE : rc;
+}
+
 static int prepare_apply(struct work *work, struct fs_txn *txn)
 {
 	struct prepare *prep = container_of(work, struct prepare, work);
@@ -38,7 +44,7 @@ static int prepare_apply(struct work *work, struct fs_txn *txn)
 		rc = fs_batch_end(txn);
 	if (rc)
 		fs_batch_abort(txn);
-	prep->err = rc;
+	prep->err = outside(rc);
 	return WORK_DONE;
 }
 
@@ -134,7 +140,7 @@ static int ready(struct inode_io *ii, const struct dio *io, struct fs_view *view
 		if (!bulk)
 			ii->ready = writer;
 	}
-	bump = io->off < le64_to_cpu(rep.size) && !ii->bumped;
+	bump = io->off < le64_to_cpu(rep.size) && (bulk || !ii->bumped);
 	if (bulk || bump) {
 		prepare(ii, io, bulk, bump);
 		return 1;
@@ -201,8 +207,7 @@ bool write_start(struct inode_io *ii, struct dio *io)
 	}
 	dio_unlink(io);
 	if (rc) {
-		/* it is not where the client thinks: to a client that is an inode that went */
-		dio_fail(io, rc == -EUCLEAN ? -ESTALE : rc);
+		dio_fail(io, outside(rc));
 		return true;
 	}
 	if (!admit(io)) {

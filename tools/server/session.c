@@ -100,6 +100,7 @@ void session_free(struct session *ses)
 	numbers_clear(&ses->tombs);
 	numbers_clear(&ses->released);
 	numbers_clear(&ses->taken);
+	numbers_clear(&ses->notified);
 	free(ses);
 }
 
@@ -274,6 +275,92 @@ void session_revoke(struct session *ses, uint64_t number)
 	session_push(ses, ARCHIL_OP_REVOKE, &msg, sizeof(msg));
 }
 
+/* ---- links that others changed ---- */
+
+/*
+ * The attributes of an inode for the session that owns it now; NULL if none does.
+ * chain: to be used again.
+ */
+static struct session *owner_of(struct disk *disk, struct fs_view *view, uint64_t ino,
+				struct fs_chain *chain, struct archil_notify *msg)
+{
+	struct archil_attr_rep rep;
+	struct session *ses = NULL;
+	struct deleg *deleg;
+
+	if (fs_getattr(view, ino, &rep, NULL) || fs_chain(view, ino, chain))
+		return NULL;
+	pthread_mutex_lock(&disk->lock);
+	deleg = deleg_tree_cover(&disk->tree, chain->ino, chain->n);
+	if (deleg) {
+		ses = session_find(disk, deleg->grant.session);
+		rep.attr.deleg = cpu_to_le64(deleg->grant.number);
+	}
+	pthread_mutex_unlock(&disk->lock);
+	msg->attr = rep.attr;
+	return ses;
+}
+
+/* Keeps the last ones: what was said on a connection that broke may not have arrived. */
+static void remember(struct session *ses, uint64_t ino)
+{
+	struct numbers *list = &ses->notified;
+
+	if (list->n && list->nr[list->n - 1] == ino)
+		return;
+	if (list->n == SESSION_NOTIFIED_MAX) {
+		list->n /= 2;
+		memmove(list->nr, list->nr + list->n, list->n * sizeof(*list->nr));
+	}
+	numbers_add(list, ino);
+}
+
+void session_notify_links(struct disk *disk, const uint64_t *inos, size_t n)
+{
+	struct fs_view *view = fs_view_get(disk->fs);
+	struct fs_chain chain = { 0 };
+	struct archil_notify msg;
+	struct session *ses;
+	struct conn *conn;
+	size_t i;
+
+	if (!view)
+		server_oom();
+	for (i = 0; i < n; i++) {
+		ses = owner_of(disk, view, inos[i], &chain, &msg);
+		if (!ses)
+			continue;
+		remember(ses, inos[i]);
+		/* one of the data connections is enough */
+		TAILQ_FOREACH(conn, &ses->conns, of_session)
+			if (conn->kind == ARCHIL_CONN_DATA)
+				break;
+		if (conn)
+			conn_push(conn, ARCHIL_OP_NOTIFY, &msg, sizeof(msg));
+	}
+	fs_chain_free(&chain);
+	fs_view_put(view);
+}
+
+static void notify_again(struct session *ses, struct conn *conn)
+{
+	struct fs_chain chain = { 0 };
+	struct archil_notify msg;
+	struct fs_view *view;
+	size_t i;
+
+	if (!ses->notified.n || conn->kind != ARCHIL_CONN_DATA)
+		return;
+	view = fs_view_get(ses->disk->fs);
+	if (!view)
+		server_oom();
+	for (i = 0; i < ses->notified.n; i++)
+		if (owner_of(ses->disk, view, ses->notified.nr[i], &chain, &msg) == ses)
+			conn_push(conn, ARCHIL_OP_NOTIFY, &msg, sizeof(msg));
+	fs_chain_free(&chain);
+	fs_view_put(view);
+}
+
 void session_attach(struct session *ses, struct conn *conn)
 {
 	size_t i;
@@ -284,50 +371,7 @@ void session_attach(struct session *ses, struct conn *conn)
 
 		conn_push(conn, ARCHIL_OP_REVOKE, &msg, sizeof(msg));
 	}
-}
-
-static void notify_link(struct disk *disk, struct fs_view *view, uint64_t ino,
-			struct fs_chain *chain)
-{
-	struct archil_attr_rep rep;
-	struct archil_notify msg;
-	struct session *ses = NULL;
-	struct deleg *deleg;
-	struct conn *conn;
-
-	if (fs_getattr(view, ino, &rep, NULL) || fs_chain(view, ino, chain))
-		return;
-	pthread_mutex_lock(&disk->lock);
-	deleg = deleg_tree_cover(&disk->tree, chain->ino, chain->n);
-	if (deleg) {
-		ses = session_find(disk, deleg->grant.session);
-		rep.attr.deleg = cpu_to_le64(deleg->grant.number);
-	}
-	pthread_mutex_unlock(&disk->lock);
-	if (!ses)
-		return;
-	msg.attr = rep.attr;
-	/* one of the data connections is enough */
-	TAILQ_FOREACH(conn, &ses->conns, of_session) {
-		if (conn->kind == ARCHIL_CONN_DATA) {
-			conn_push(conn, ARCHIL_OP_NOTIFY, &msg, sizeof(msg));
-			return;
-		}
-	}
-}
-
-void session_notify_links(struct disk *disk, const uint64_t *inos, size_t n)
-{
-	struct fs_view *view = fs_view_get(disk->fs);
-	struct fs_chain chain = { 0 };
-	size_t i;
-
-	if (!view)
-		server_oom();
-	for (i = 0; i < n; i++)
-		notify_link(disk, view, inos[i], &chain);
-	fs_chain_free(&chain);
-	fs_view_put(view);
+	notify_again(ses, conn);
 }
 
 /* Finds a live session for RESUME and BIND; answers ST_OVER when there is none. */

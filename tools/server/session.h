@@ -29,7 +29,7 @@ struct numbers {		/* a growing list */
 	size_t n, cap;
 };
 
-enum { SESSION_BUCKETS = 1024, SESSION_CONNS_MAX = 64 };
+enum { SESSION_BUCKETS = 1024, SESSION_CONNS_MAX = 64, SESSION_NOTIFIED_MAX = 8192 };
 
 void numbers_add(struct numbers *list, uint64_t nr);
 void numbers_clear(struct numbers *list);
@@ -58,6 +58,7 @@ struct session {
 	uint64_t io;			/* data I/O submitted and not ended */
 	struct req *binding;		/* BIND that waits for io to end */
 	struct numbers taken;		/* taken by force: said again on new connections */
+	struct numbers notified;	/* NOTIFY was due for these, the last ones: the same */
 };
 
 /* Loop. */
