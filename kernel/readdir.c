@@ -3,21 +3,28 @@
  * Listing a directory. A position is the cookie of the entry before it (0 and 1: before "."
  * and ".."), and cookies never change or come back, so telldir and seekdir hold
  * across changes. The server answers each request from one committed state.
+ *
+ * Entries come with attributes, so names and inodes are made of them: whoever
+ * lists mostly looks at the files next.
  */
 #include <linux/slab.h>
 
 #include "dir.h"
 #include "inode.h"
 #include "ioctl.h"
+#include "names.h"
 #include "pagecache.h"
 
 #define ARCHIL_DIR_BUF	(128u << 10)
+#define ARCHIL_DIR_PRIME	16384	/* entries of a listing that become names in memory */
 
 struct archil_dir_file {
 	void *buf;			/* payload of one READDIR; kvmalloc */
 	size_t len, pos;		/* bytes in it; of the next entry */
 	u64 cookie;			/* position that buf + pos continues; f_pos_lock */
 	bool eof;			/* nothing follows the buffer */
+	u64 commit;			/* at which the buffer was read */
+	unsigned int primed;		/* entries that were made names of */
 };
 
 static int archil_dir_open(struct inode *inode, struct file *file)
@@ -87,6 +94,7 @@ static int archil_dir_fill(struct inode *dir, struct archil_dir_file *df, u64 co
 		df->pos = 0;
 		df->cookie = cookie;
 		df->eof = le32_to_cpu(rep->flags) & ARCHIL_RD_EOF;
+		df->commit = req->commit;
 		req->in_buf = NULL;
 	}
 	archil_req_put(req);
@@ -108,6 +116,46 @@ int archil_dir_empty(struct inode *dir)
 		err = -ENOTEMPTY;
 	archil_req_put(req);
 	return err;
+}
+
+/* An entry of a listing as a name in memory; what fails is asked for when it is needed. */
+static void archil_dir_prime(struct dentry *parent, const struct archil_dirent *de,
+			     const char *name, unsigned int name_len, u64 commit)
+{
+	DECLARE_WAIT_QUEUE_HEAD_ONSTACK(wq);
+	struct qstr qname = QSTR_INIT(name, name_len);
+	struct dentry *dentry, *alias;
+	struct inode *inode;
+
+	if (S_ISLNK(le32_to_cpu(de->attr.mode)))
+		return;		/* its target is not in the listing */
+	qname.hash = full_name_hash(parent, name, name_len);
+	dentry = d_lookup(parent, &qname);
+	if (!dentry)
+		dentry = d_alloc_parallel(parent, &qname, &wq);
+	if (IS_ERR(dentry))
+		return;
+	if (!d_in_lookup(dentry)) {
+		inode = d_inode(dentry);
+		if (inode && archil_i(inode)->ino == le64_to_cpu(de->attr.ino) &&
+		    !archil_inode_update(inode, &de->attr, commit))
+			archil_name_seen(dentry, commit);
+		dput(dentry);
+		return;
+	}
+	inode = archil_iget(parent->d_sb, &de->attr, commit, NULL, 0);
+	if (!IS_ERR(inode)) {
+		archil_name_seen(dentry, commit);
+		alias = d_splice_alias(inode, dentry);
+		if (!IS_ERR_OR_NULL(alias))
+			archil_name_seen(alias, commit);
+	} else {
+		alias = NULL;
+	}
+	d_lookup_done(dentry);
+	if (!IS_ERR_OR_NULL(alias))
+		dput(alias);
+	dput(dentry);
 }
 
 static int archil_readdir(struct file *file, struct dir_context *ctx)
@@ -142,6 +190,10 @@ static int archil_readdir(struct file *file, struct dir_context *ctx)
 		if (!dir_emit(ctx, name, name_len, le64_to_cpu(de.attr.ino),
 			      fs_umode_to_dtype(le32_to_cpu(de.attr.mode))))
 			return 0;
+		if (df->primed < ARCHIL_DIR_PRIME) {
+			df->primed++;
+			archil_dir_prime(file_dentry(file), &de, name, name_len, df->commit);
+		}
 		df->pos = pos;
 		df->cookie = cookie;
 		ctx->pos = cookie;
