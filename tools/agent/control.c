@@ -11,10 +11,7 @@
 /* Tags of our own, below MOUNT_TAG_FIRST. */
 enum { TAG_SETUP = 1, TAG_CLOSE = 2, TAG_PING = 3 };
 
-enum {
-	REPORT_MS	= 60000,	/* the same trouble is logged again so often */
-	CLOSE_RETRY_MS	= 30000,	/* longest wait of a mount that only has to be closed */
-};
+enum { REPORT_MS = 60000 };	/* the same trouble is logged again so often */
 
 static struct loop *loop_of(struct mount *m)
 {
@@ -46,23 +43,22 @@ static void disconnect(struct mount *m)
 	c->channel = NULL;
 }
 
-static void trouble(struct mount *m, int err, bool final, const char *text)
+static void try_again(struct mount *m, bool final)
 {
 	struct control *c = &m->control;
-	uint32_t max = BACKOFF_MAX_MS;
 
+	loop_timer_set(loop_of(m), &c->retry,
+		       backoff_next(&c->backoff, final ? BACKOFF_FINAL_MS : BACKOFF_MAX_MS));
+}
+
+static void trouble(struct mount *m, int err, bool final, const char *text)
+{
 	disconnect(m);
-	if (m->state == MOUNT_OPENING) {
-		if (!mount_control_failed(m, err, final, text))
-			return;
-	} else {
+	if (m->state != MOUNT_OPENING)
 		report(m, text);
-	}
-	if (m->state == MOUNT_CLOSING)
-		max = CLOSE_RETRY_MS;
-	else if (final)
-		max = BACKOFF_FINAL_MS;
-	loop_timer_set(loop_of(m), &c->retry, backoff_next(&c->backoff, max));
+	else if (!mount_control_failed(m, err, final, text))
+		return;
+	try_again(m, final);
 }
 
 static void lost(struct channel *ch, int err)
@@ -73,7 +69,15 @@ static void lost(struct channel *ch, int err)
 	snprintf(text, sizeof(text), "control connection lost: %s",
 		 err == -EPROTO ? "the server does not follow the protocol" :
 		 err == -ECONNRESET ? "closed by the server" : strerror(-err));
-	trouble(m, err, false, text);
+	if (!m->control.up) {
+		trouble(m, err, false, text);
+		return;
+	}
+	/* as when the kernel has just closed the session: not worth a warning yet */
+	log_debug("%s: %s", m->name, text);
+	snprintf(m->control.reported, sizeof(m->control.reported), "%s", text);
+	disconnect(m);
+	try_again(m, false);
 }
 
 /* ---- alive ---- */
@@ -107,7 +111,7 @@ static void came_up(struct mount *m)
 	c->up = true;
 	c->up_since = loop_of(m)->now;
 	if (c->reported[0])
-		log_info("%s: connected again", m->name);
+		log_info("%s: connected again after: %s", m->name, c->reported);
 	c->reported[0] = '\0';
 	if (m->state == MOUNT_CLOSING)
 		control_conn_close_session(m);

@@ -34,7 +34,7 @@ struct control {
 	uint64_t up_since;		/* loop time */
 	struct loop_timer alive;
 	struct backoff backoff;
-	char reported[ERR_TEXT];	/* the last trouble that was logged */
+	char reported[ERR_TEXT];	/* the last trouble, or "" */
 	uint64_t reported_at;
 };
 

@@ -51,7 +51,7 @@ static enum ctl_exit abort_path(const char *path)
 	enum ctl_exit status;
 	int fd, err;
 
-	fd = ctl_open(path, false, &status);
+	fd = ctl_open_mount(path, &status);
 	if (fd < 0)
 		return status;
 	err = ioctl(fd, ARCHIL_IOC_ABORT, &arg) ? errno : 0;

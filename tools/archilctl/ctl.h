@@ -74,6 +74,8 @@ struct where {			/* of an open file */
 
 /* O_WRONLY where it cannot be read, if may_write. -1: told, *status is set. */
 int ctl_open(const char *path, bool may_write, enum ctl_exit *status);
+/* A mount point, also when the server is gone: nothing is asked of it. */
+int ctl_open_mount(const char *path, enum ctl_exit *status);
 bool where_is(int fd, struct where *w);
 /*
  * The local name of what has this path from the mounted root ("/a"). False: it cannot be

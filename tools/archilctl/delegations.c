@@ -93,7 +93,7 @@ static int run(int argc, char **argv)
 	rc = ctl_parse(&ctl_delegations, argc, argv, "j", 1, 1, &args);
 	if (rc >= 0)
 		return rc;
-	fd = ctl_open(args.path[0], false, &status);
+	fd = ctl_open_mount(args.path[0], &status);
 	if (fd < 0)
 		return status;
 	where_is(fd, &w);

@@ -12,6 +12,13 @@
 #include "ctl.h"
 #include "util.h"
 
+int ctl_open_mount(const char *path, enum ctl_exit *status)
+{
+	int fd = open(path, O_RDONLY | O_DIRECTORY | O_NONBLOCK | O_CLOEXEC);
+
+	return fd < 0 ? ctl_open(path, false, status) : fd;
+}
+
 int ctl_open(const char *path, bool may_write, enum ctl_exit *status)
 {
 	struct stat st;
