@@ -172,6 +172,10 @@ static rocksdb_options_t *make_options(const struct store_opts *opts, rocksdb_ca
 	rocksdb_block_based_options_set_pin_l0_filter_and_index_blocks_in_cache(table, 1);
 	bloom = rocksdb_filterpolicy_create_bloom_full(BLOOM_BITS);
 	rocksdb_block_based_options_set_filter_policy(table, bloom);
+	/* a filter of a whole table may be larger than what a shard of the cache takes */
+	rocksdb_block_based_options_set_index_type(
+		table, rocksdb_block_based_table_index_type_two_level_index_search);
+	rocksdb_block_based_options_set_partition_filters(table, 1);
 	rocksdb_block_based_options_set_format_version(table, 5);
 	rocksdb_options_set_block_based_table_factory(o, table);
 	rocksdb_block_based_options_destroy(table);
