@@ -38,7 +38,7 @@ PROGRAMS := archil-server archil-agent archilctl mount.archil umount.archil
 SRC_shared := $(wildcard kernel/shared/*.c)
 SRC_lib := $(wildcard tools/lib/*.c) $(SRC_shared)
 SRC_archil-server := $(wildcard tools/server/*.c)
-SRC_archil-agent := $(wildcard tools/agent/*.c) tools/server/loop.c
+SRC_archil-agent := $(wildcard tools/agent/*.c)
 SRC_archilctl := $(wildcard tools/archilctl/*.c)
 SRC_mount.archil := tools/mount/mount.c tools/mount/mount_opts.c tools/mount/mount8.c tools/mount/helper.c
 SRC_umount.archil := tools/mount/umount.c tools/mount/helper.c
@@ -68,8 +68,6 @@ $(BUILD)/obj/%.o: %.c
 
 $(BUILD)/libarchil.a: $(call objs,$(SRC_lib),obj)
 	rm -f $@ && $(AR) rcs $@ $^
-
-$(BUILD)/obj/tools/agent/%.o: CPPFLAGS_ALL += -Itools/server
 
 define program
 $(BUILD)/$(1): $(call objs,$(SRC_$(1)),obj) $(BUILD)/libarchil.a
