@@ -534,6 +534,29 @@ START_TEST(commands_while_the_server_runs)
 }
 END_TEST
 
+/* A second server on the same store takes nothing away from the first. */
+START_TEST(one_server_a_store)
+{
+	char out[256];
+	json_t *reply;
+
+	ck_assert_int_eq(ps_command(out, sizeof(out), cmd_run, "run", ps_dir, "--listen",
+				    "127.0.0.1:0", NULL), 1);
+	reply = ask("disk-list", "", 0);
+	ck_assert_uint_eq(json_array_size(json_object_get(reply, "disks")), 1);
+	json_decref(reply);
+	/* not even when it has no disk, whose lock would tell */
+	reply = ask("disk-delete", "d", 0);
+	ck_assert_ptr_null(json_object_get(reply, "error"));
+	json_decref(reply);
+	ck_assert_int_eq(ps_command(out, sizeof(out), cmd_run, "run", ps_dir, "--listen",
+				    "127.0.0.1:0", NULL), 1);
+	reply = ask("disk-create", "e", 0);
+	ck_assert_ptr_null(json_object_get(reply, "error"));
+	json_decref(reply);
+}
+END_TEST
+
 START_TEST(a_new_token_replaces_the_old)
 {
 	char old[SCRAM_TOKEN_TEXT + 1];
@@ -609,6 +632,7 @@ int main(void)
 		PS_TEST(a_hung_incarnation_is_given_up),
 		PS_TEST(a_living_client_id_is_in_use),
 		PS_TEST(commands_while_the_server_runs),
+		PS_TEST(one_server_a_store),
 		PS_TEST(a_new_token_replaces_the_old),
 		PS_TEST(commands_without_a_server),
 		{ }

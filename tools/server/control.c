@@ -7,6 +7,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/file.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/un.h>
@@ -23,6 +24,8 @@ enum {
 	THREADS_MAX	= 32,
 	CLOSE_TRIES	= 500,		/* to see a deleted disk's connections go */
 	CLOSE_US	= 20000,
+	LOCK_TRIES	= 50,
+	LOCK_US		= 20000,
 };
 
 struct control {
@@ -48,6 +51,24 @@ static int address(const char *dir, int *dir_fd, struct sockaddr_un *sa)
 	sa->sun_family = AF_UNIX;
 	snprintf(sa->sun_path, sizeof(sa->sun_path), "/proc/self/fd/%d/" CONTROL_SOCKET, *dir_fd);
 	return 0;
+}
+
+int control_lock(const char *dir)
+{
+	int fd = open(dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC), i;
+
+	if (fd < 0)
+		return -errno;
+	for (i = 0; flock(fd, LOCK_EX | LOCK_NB); i++) {
+		int err = errno;
+
+		if ((err != EWOULDBLOCK && err != EINTR) || i == LOCK_TRIES) {
+			close(fd);
+			return err == EWOULDBLOCK ? -EBUSY : -err;
+		}
+		usleep(LOCK_US);
+	}
+	return fd;
 }
 
 /* ---- in the loop, on behalf of a control thread ---- */
@@ -674,6 +695,19 @@ static json_t *offline(const char *dir, json_t *request)
 json_t *control_request(const char *dir, json_t *request)
 {
 	json_t *reply = ask(dir, request);
+	int lock;
 
-	return reply ? reply : offline(dir, request);
+	if (reply)
+		return reply;
+	lock = control_lock(dir);
+	if (lock == -EBUSY) {
+		/* a server that has just come, or another command */
+		reply = ask(dir, request);
+		return reply ? reply : admin_error(EBUSY, "%s is in use: try again", dir);
+	}
+	if (lock < 0)
+		return admin_error(lock, "%s: %s", dir, strerror(-lock));
+	reply = offline(dir, request);
+	close(lock);
+	return reply;
 }

@@ -26,6 +26,13 @@ struct server;
 
 #define CONTROL_SOCKET	"control.sock"
 
+/*
+ * Takes the store in dir for this process: one server, or one command without
+ * one, at a time. Waits a moment for a command to end. Returns a descriptor that
+ * holds it until it is closed, or -EBUSY, or another errno.
+ */
+int control_lock(const char *dir);
+
 int control_start(struct server *server);
 void control_stop(struct server *server);
 

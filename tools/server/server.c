@@ -136,9 +136,16 @@ int server_start(struct server *server, const struct server_opts *opts)
 		free(why);
 		return rc;
 	}
+	server->lock_fd = control_lock(opts->dir);
+	if (server->lock_fd < 0) {
+		log_err("%s: %s", opts->dir, server->lock_fd == -EBUSY ?
+			"another server or command is at work on it" : strerror(-server->lock_fd));
+		return server->lock_fd;
+	}
 	rc = loop_init(&server->loop);
 	if (rc) {
 		log_err("io_uring: %s", strerror(-rc));
+		close(server->lock_fd);
 		return rc;
 	}
 	server->loop.turn = turn;
@@ -271,4 +278,5 @@ void server_destroy(struct server *server)
 	loop_destroy(&server->loop);
 	if (server->signal_fd >= 0)
 		close(server->signal_fd);
+	close(server->lock_fd);
 }

@@ -45,6 +45,7 @@ struct server {
 	TAILQ_HEAD(, disk) disks;
 	uint64_t ping_tag;		/* last one used */
 	uint64_t credit;		/* outstanding, all sessions of all disks; bytes */
+	int lock_fd;			/* of the store */
 	struct control *control;
 	struct loop_op signal_op;
 	int signal_fd;			/* -1: none */
