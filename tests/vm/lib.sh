@@ -275,7 +275,8 @@ end() {
 	dog=$!
 	wait "$1" 2>/dev/null
 	status=$?
-	kill $dog 2>/dev/null
+	# KILL: a fork that has not yet dropped our trap would run it on TERM
+	kill -KILL $dog 2>/dev/null
 	wait $dog 2>/dev/null
 	return $status
 }
