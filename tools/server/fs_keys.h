@@ -15,7 +15,7 @@
  *	c ino			bytes			small contents; a symlink's target
  *	x ino name		bytes			an xattr
  *	o deleg ino		-			an orphan that this delegation keeps open
- *	r time ino		-			an orphan released at that time, to be reaped
+ *	r time ino		-			an orphan released then, to be reaped
  *	p ino nr		fs_intent_val, bytes	what is to happen to a data file
  *	d number		fs_deleg_val		a delegation
  *	t number		fs_tomb_val		a delegation that was

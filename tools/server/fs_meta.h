@@ -19,7 +19,7 @@ struct fs_deleg {
 	u64 session;
 	u64 commit;		/* at which it was granted */
 	u64 since;		/* ns since 1970 */
-	u64 applied;		/* last record of its log that was applied; moved by fs_apply_log() */
+	u64 applied;		/* last record of its log applied; moved by fs_apply_log() */
 	u32 origin;		/* enum archil_origin */
 	u32 flags;		/* FS_DELEG_* */
 };

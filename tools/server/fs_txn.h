@@ -67,7 +67,7 @@ void fs_txn_abort(struct fs_txn *txn);
 /* ---- records ---- */
 
 enum fs_touch {
-	FS_TOUCH_CREATE,	/* a directory: a new name for a new inode; nothing else there changes */
+	FS_TOUCH_CREATE,	/* a directory: gets a name for a new inode, nothing else */
 	FS_TOUCH_ENTRIES,	/* a directory: its entries change in another way */
 	FS_TOUCH_INODE,		/* an inode: attributes, contents, xattrs, a new link */
 };
