@@ -423,6 +423,16 @@ static int archil_settle(struct inode *inode)
 	return archil_sync_inode(inode, true);
 }
 
+/* EBUSY on anything that would change goes before EROFS on something else. */
+static int archil_refused(int err, struct inode *a, struct inode *b)
+{
+	if (err == -EROFS && a && !archil_owned(a))
+		err = archil_not_owned(a);
+	if (err == -EROFS && b && !archil_owned(b))
+		err = archil_not_owned(b);
+	return err;
+}
+
 static int archil_link(struct dentry *old, struct inode *dir, struct dentry *dentry)
 {
 	struct inode *inode = d_inode(old);
@@ -445,7 +455,7 @@ static int archil_link(struct dentry *old, struct inode *dir, struct dentry *den
 
 	err = archil_own(inode, old, false, &d2);
 	if (err)
-		return err;
+		return archil_refused(err, dir, NULL);
 	archil_deleg_leave(d2);
 	err = archil_dir_ready(dir);
 	if (err)
@@ -551,7 +561,7 @@ static int archil_remove(struct inode *dir, struct dentry *dentry)
 	archil_time_to_wire(&rec.time, now);
 	err = archil_own(dir, dentry->d_parent, false, &d);
 	if (err)
-		return err;
+		return archil_refused(err, inode, NULL);
 	archil_deleg_leave(d);
 	if (isdir) {
 		err = archil_dir_is_empty(dentry);
@@ -705,7 +715,7 @@ static int archil_rename(struct mnt_idmap *idmap, struct inode *old_dir, struct 
 
 	err = archil_own_both(old_dir, old->d_parent, new_dir, new->d_parent);
 	if (err)
-		return err;
+		return archil_refused(err, inode, target);
 	if (target && !exchange && S_ISDIR(target->i_mode)) {
 		err = archil_dir_is_empty(new);
 		if (err)

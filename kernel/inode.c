@@ -485,7 +485,8 @@ int archil_setattr(struct mnt_idmap *idmap, struct dentry *dentry, struct iattr 
 	struct inode *inode = d_inode(dentry);
 	struct archil_mount *m = archil_mnt(inode->i_sb);
 	struct archil_inode *ai = archil_i(inode);
-	bool by_file = ia->ia_valid & ATTR_FILE;
+	/* Through a descriptor that was opened before; an open with O_TRUNC is by name. */
+	bool by_file = (ia->ia_valid & ATTR_FILE) && !(ia->ia_valid & ATTR_OPEN);
 	struct archil_record rec = { };
 	struct archil_entry *e;
 	struct archil_deleg *d;
@@ -497,7 +498,7 @@ int archil_setattr(struct mnt_idmap *idmap, struct dentry *dentry, struct iattr 
 		err = setattr_prepare(idmap, dentry, ia);
 	if (err)
 		return err;
-	if (by_file && (ia->ia_valid & ATTR_SIZE) && archil_file_lost(ia->ia_file))
+	if (by_file && archil_file_lost(ia->ia_file))
 		return -EIO;
 
 	archil_setattr_record(inode, ia, &rec);
