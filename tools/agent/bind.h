@@ -11,7 +11,8 @@
 #include "dial.h"
 
 enum {
-	BIND_REPLY_MS	= 30000,	/* the server first ends what the older epoch has submitted */
+	/* the server first ends what the older epoch has submitted */
+	BIND_REPLY_MS	= 30000,
 };
 
 struct mount;

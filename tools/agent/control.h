@@ -19,7 +19,7 @@
 enum {
 	CONTROL_PING_MS		= 10000,
 	CONTROL_DEAD_MS		= 20000,
-	CONTROL_STABLE_MS	= 5000,		/* up so long: the next wait is short again */
+	CONTROL_STABLE_MS	= 5000,	/* up so long: the next wait is short again */
 };
 
 struct mount;
@@ -44,6 +44,7 @@ void control_conn_stop(struct mount *m);
 /* The mount became CLOSING: say so to the server, now or when there is a connection. */
 void control_conn_close_session(struct mount *m);
 /* If it is up; else mount_control_up() is the moment to. */
-void control_conn_send(struct mount *m, unsigned int op, uint64_t tag, const void *body, size_t len);
+void control_conn_send(struct mount *m, unsigned int op, uint64_t tag, const void *body,
+		       size_t len);
 
 #endif

@@ -23,7 +23,7 @@
 
 enum {
 	DIAL_ADDRS_MAX		= 8,		/* addresses of one name that are tried */
-	DIAL_CONNECT_MS		= 5000,		/* for one address, where there are several */
+	DIAL_CONNECT_MS		= 5000,		/* for one address */
 	DIAL_HANDSHAKE_MS	= 10000,	/* for HELLO and AUTH */
 	DIAL_LOOKUPS_MAX	= 64,		/* threads that look up names */
 };

@@ -212,20 +212,19 @@ static int on_error(struct sockaddr_nl *who, struct nlmsgerr *err, void *arg)
 /* Everything that is there. */
 static void read_all(struct kernel *k)
 {
-	int rc;
+	int rc, short_of_memory = 0;
 
-	for (;;) {
+	do {
 		rc = nl_recvmsgs_default(k->sock);
-		if (rc == -NLE_AGAIN)
-			return;
+		/* an overflow, or really no memory: doorbells may be lost */
 		if (rc == -NLE_NOMEM) {
-			/* an overflow, or no memory: doorbells may be lost */
 			k->dump_wanted = true;
-		} else if (rc < 0 && rc != -NLE_INTR && rc != -NLE_DUMP_INTR) {
-			log_debug("netlink: %s", nl_geterror(rc));
-			return;
+			short_of_memory++;
 		}
-	}
+	} while ((rc >= 0 || rc == -NLE_NOMEM || rc == -NLE_INTR || rc == -NLE_DUMP_INTR) &&
+		 short_of_memory < 3);
+	if (rc != -NLE_AGAIN && rc != -NLE_NOMEM)
+		log_err("netlink: %s", nl_geterror(rc));
 }
 
 /* ---- what is sent ---- */

@@ -333,7 +333,8 @@ void mount_opened(struct mount *m, const struct archil_open_session_rep *rep)
 		return;
 	m->open_rep = *rep;
 	if (!m->session) {
-		mount_control_failed(m, -EPROTO, true, "the server opened a session without number");
+		mount_control_failed(m, -EPROTO, true,
+				     "the server opened a session without a number");
 		return;
 	}
 	bind_start(&m->bind, m, open_bound, open_bind_failed);

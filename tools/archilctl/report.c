@@ -114,8 +114,8 @@ enum ctl_exit ctl_explain(enum ctl_action action, const char *path, int err,
 		snprintf(text, size, "%s is not in an archil file system", path);
 		return CTL_NOT_ARCHIL;
 	case ENOTCONN:
-		snprintf(text, size, "%s: no agent answers: is archil-agent running in this network "
-			 "namespace?", path);
+		snprintf(text, size, "%s: no agent answers: is archil-agent running in this "
+			 "network namespace?", path);
 		return CTL_NOT_CONNECTED;
 	case ETIMEDOUT:
 		snprintf(text, size, "%s: the server does not answer", path);
@@ -124,8 +124,9 @@ enum ctl_exit ctl_explain(enum ctl_action action, const char *path, int err,
 		snprintf(text, size, "%s is not there any more", path);
 		return CTL_ERROR;
 	case EIO:
-		snprintf(text, size, checkin ? "%s: something of it could not be written back, or the "
-			 "session is over" : "%s: the session is over: unmount it", path);
+		snprintf(text, size, "%s: %s", path, checkin ?
+			 "something of it could not be written back, or the session is over" :
+			 "the session is over: unmount it");
 		return CTL_ERROR;
 	}
 	snprintf(text, size, "%s: %s", path, strerror(err));
