@@ -116,11 +116,10 @@ static inline int apply_as(const struct fs_who *who, const struct archil_record 
 {
 	int err = fs_apply(txn, who, rec, &res);
 
-	if (!err) {
-		ck_assert_int_eq(fs_batch_end(txn), 0);
-	} else {
+	if (err)
 		fs_batch_abort(txn);
-	}
+	else
+		ck_assert_int_eq(fs_batch_end(txn), 0);
 	fs_batch_begin(txn);
 	return err;
 }
