@@ -56,12 +56,13 @@ static bool confirm(const struct attempt *a)
 static void report(const struct attempt *a)
 {
 	char path[4 * ARCHIL_IOC_PATH_LEN], through[4 * ARCHIL_IOC_PATH_LEN];
+	struct where w;
 
 	ctl_printable(a->path, path, sizeof(path));
 	ctl_printable(a->holder_path, through, sizeof(through));
 	if (!a->arg.covered)
 		printf("%s: checked out\n", path);
-	else if (*through)
+	else if (*through && !(where_is(a->fd, &w) && !strcmp(w.path, a->holder_path)))
 		printf("%s: owned already, through %s\n", path, through);
 	else
 		printf("%s: owned already\n", path);
