@@ -33,9 +33,11 @@ expect_errno EBUSY touch /mnt/b/d/f
 expect_errno EBUSY mkdir /mnt/b/d/e
 
 check 'rename' mv /mnt/a/d/f /mnt/a/d/g
+must sync -f /mnt/a/d
 later
 is 'the other sees the new name only' "$(ls /mnt/b/d)" g
 check 'unlink' rm /mnt/a/d/g
+must sync -f /mnt/a/d
 later
 is 'the other sees no name' "$(ls /mnt/b/d)" ''
 
