@@ -213,7 +213,11 @@ START_TEST(connections_lost_while_a_commit_hangs)
 	shared->hold = 0;
 	ck_assert_uint_eq(cl_resume(a), 0);
 	ck_assert_uint_eq(cl_bind(a), 0);
-	ck_assert_uint_eq(cl_lookup(a, ARCHIL_INO_ROOT, "f9", &attr), 0);
+	/* what was queued is committed all the same, sooner or later */
+	for (int i = 0; cl_lookup(a, ARCHIL_INO_ROOT, "f9", &attr); i++) {
+		ck_assert_int_lt(i, 1000);
+		usleep(10000);
+	}
 	/* and a stop in that moment waits for the commit */
 	shared->hold = 1;
 	a->batch_len = a->batch_n = 0;

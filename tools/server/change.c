@@ -26,8 +26,8 @@ struct asker {
 static struct deleg *cover(struct disk *disk, const struct fs_place *place)
 {
 	if (place->orphan_of)
-		return deleg_tree_find(&disk->tree, place->orphan_of);
-	return deleg_tree_cover(&disk->tree, place->chain, place->n);
+		return tree_find(disk, place->orphan_of);
+	return tree_cover(disk, place->chain, place->n);
 }
 
 static int may(void *ctx, enum fs_touch what, const struct fs_place *place)
@@ -87,7 +87,7 @@ static int dir_cover(struct slotted *sl, struct fs_txn *txn, uint64_t dir, struc
 	*out = NULL;
 	if (rc)
 		return rc;
-	*out = deleg_tree_cover(&disk->tree, sl->chain.ino, sl->chain.n);
+	*out = tree_cover(disk, sl->chain.ino, sl->chain.n);
 	if (*out && (*out)->grant.session != sl->ses->rec.id)
 		*out = NULL;
 	return 0;
@@ -115,7 +115,7 @@ static int grant_new(struct slotted *sl, struct fs_txn *txn, uint64_t number,
 static int end_orphan(struct slotted *sl, struct fs_txn *txn, uint64_t number)
 {
 	struct disk *disk = sl->ses->disk;
-	struct deleg *deleg = deleg_tree_find(&disk->tree, number);
+	struct deleg *deleg = tree_find(disk, number);
 
 	if (!deleg)
 		return -EIO;

@@ -309,11 +309,7 @@ void handle_write(struct req *req)
 		req_fail(req, -EINVAL);
 		return;
 	}
-	pthread_mutex_lock(&disk->lock);
 	dlg = dlg_find(disk, number, ses->rec.id);
-	if (dlg)
-		dlg_get(dlg);
-	pthread_mutex_unlock(&disk->lock);
 	if (!dlg) {
 		fail_unknown(req, number);
 		return;
@@ -325,7 +321,7 @@ void handle_write(struct req *req)
 	io->req = req;
 	io->disk = disk;
 	io->ses = ses;
-	io->dlg = dlg;
+	io->dlg = dlg_get(dlg);
 	io->ino = le64_to_cpu(msg->ino);
 	io->off = off;
 	io->len = req->payload_len;

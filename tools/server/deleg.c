@@ -37,9 +37,15 @@ void dlg_put(struct dlg *dlg)
 
 struct dlg *dlg_find(struct disk *disk, uint64_t number, uint64_t session)
 {
-	struct deleg *deleg = deleg_tree_find(&disk->tree, number);
+	struct dlg *dlg = NULL;
+	struct deleg *deleg;
 
-	return deleg && deleg->grant.session == session ? deleg->data : NULL;
+	pthread_mutex_lock(&disk->lock);
+	deleg = deleg_tree_find(&disk->tree, number);
+	if (deleg && deleg->grant.session == session)
+		dlg = deleg->data;
+	pthread_mutex_unlock(&disk->lock);
+	return dlg;
 }
 
 void dlg_grant_fill(const struct dlg *dlg, struct archil_grant *grant)
@@ -74,6 +80,63 @@ int dlg_insert(struct disk *disk, const struct fs_chain *chain, struct dlg *dlg)
 		deleg->data = dlg;
 	pthread_mutex_unlock(&disk->lock);
 	return rc;
+}
+
+/* ---- the tree, for the committer ---- */
+
+struct deleg *tree_find(struct disk *disk, uint64_t number)
+{
+	struct deleg *deleg;
+
+	pthread_mutex_lock(&disk->lock);
+	deleg = deleg_tree_find(&disk->tree, number);
+	pthread_mutex_unlock(&disk->lock);
+	return deleg;
+}
+
+struct deleg *tree_cover(struct disk *disk, const uint64_t *chain, size_t n)
+{
+	struct deleg *deleg;
+
+	pthread_mutex_lock(&disk->lock);
+	deleg = deleg_tree_cover(&disk->tree, chain, n);
+	pthread_mutex_unlock(&disk->lock);
+	return deleg;
+}
+
+static struct deleg **list_new(size_t n)
+{
+	struct deleg **list = calloc(n + 1, sizeof(*list));
+
+	if (!list)
+		server_oom();
+	return list;
+}
+
+struct deleg **tree_conflicts(struct disk *disk, const struct fs_chain *chain, uint64_t session,
+			      size_t *n)
+{
+	struct deleg_tree *tree = &disk->tree;
+	struct deleg **list;
+
+	pthread_mutex_lock(&disk->lock);
+	*n = deleg_tree_conflicts(tree, chain->ino, chain->n, session, NULL, 0);
+	list = list_new(*n);
+	deleg_tree_conflicts(tree, chain->ino, chain->n, session, list, *n);
+	pthread_mutex_unlock(&disk->lock);
+	return list;
+}
+
+struct deleg **tree_held(struct disk *disk, uint64_t ino, uint64_t session, size_t *n)
+{
+	struct deleg **list;
+
+	pthread_mutex_lock(&disk->lock);
+	*n = deleg_tree_held(&disk->tree, ino, session, NULL, 0);
+	list = list_new(*n);
+	deleg_tree_held(&disk->tree, ino, session, list, *n);
+	pthread_mutex_unlock(&disk->lock);
+	return list;
 }
 
 /* ---- ending ---- */

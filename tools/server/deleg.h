@@ -46,14 +46,24 @@ struct dlg *dlg_new(struct session *ses, const struct fs_deleg *rec);
 struct dlg *dlg_get(struct dlg *dlg);		/* loop */
 void dlg_put(struct dlg *dlg);			/* loop */
 /*
- * By number, if this session holds it; else NULL. In the loop with disk->lock
- * held, or in the committer.
+ * By number, if this session holds it; else NULL. The committer or the loop:
+ * what it returns stays at least until either returns to what called it.
  */
 struct dlg *dlg_find(struct disk *disk, uint64_t number, uint64_t session);
 void dlg_grant_fill(const struct dlg *dlg, struct archil_grant *grant);
 
 /* Puts it into the tree; committer, or at a start. An orphan's has no chain (n is 0). */
 int dlg_insert(struct disk *disk, const struct fs_chain *chain, struct dlg *dlg);
+
+/*
+ * The tree, for the committer (disk.h, rule 1). tree_conflicts() and tree_held()
+ * return an array of *n, to be freed.
+ */
+struct deleg *tree_find(struct disk *disk, uint64_t number);
+struct deleg *tree_cover(struct disk *disk, const uint64_t *chain, size_t n);
+struct deleg **tree_conflicts(struct disk *disk, const struct fs_chain *chain, uint64_t session,
+			      size_t *n);
+struct deleg **tree_held(struct disk *disk, uint64_t ino, uint64_t session, size_t *n);
 
 /* Delegations that end with one work. Begins as zeros. */
 struct ending {

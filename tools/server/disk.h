@@ -5,7 +5,9 @@
  * Two threads work on it: the loop and the committer (commit.h).
  *
  * 1. The delegation tree and the table of sessions are changed by the committer
- *    only, with `lock` held; the committer reads them without, everybody else with it.
+ *    only. Every call on the tree is made with `lock` held; what it returns stays
+ *    for the committer, for others while they hold the lock. The committer reads
+ *    the table of sessions without.
  * 2. They show the state of the open transaction: a little ahead of what readers
  *    of the store see, never behind. A commit that fails ends the disk.
  * 3. struct session and struct dlg are freed by the loop only. The committer

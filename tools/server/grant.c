@@ -103,17 +103,14 @@ static int checkin_op(struct slotted *sl, struct fs_txn *txn)
 	rc = fs_chain(fs_txn_view(txn), ino, &sl->chain);
 	if (rc)
 		return rc;
-	n = deleg_tree_held(&disk->tree, ino, session, NULL, 0);
+	list = tree_held(disk, ino, session, &n);
 	if (!n) {
-		cover = deleg_tree_cover(&disk->tree, sl->chain.ino, sl->chain.n);
+		free(list);
+		cover = tree_cover(disk, sl->chain.ino, sl->chain.n);
 		if (cover && cover->grant.session == session)
 			return slotted_busy(sl, txn, cover, NULL);
 		return -ENOENT;
 	}
-	list = calloc(n, sizeof(*list));
-	if (!list)
-		return -ENOMEM;
-	deleg_tree_held(&disk->tree, ino, session, list, n);
 	rc = WORK_PARK;
 	if (ended_stop(disk, list, n)) {
 		rc = 0;

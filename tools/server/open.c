@@ -134,7 +134,7 @@ static int open_again(struct opening *op, struct fs_txn *txn)
 
 	if (rc)
 		return rc;
-	deleg = deleg_tree_cover(&disk->tree, op->chain.ino, op->chain.n);
+	deleg = tree_cover(disk, op->chain.ino, op->chain.n);
 	if (deleg && deleg->grant.session != ses->rec.id)
 		deleg = NULL;
 	return fill_reply(op, txn, ses->rec.id, ses->rec.root, deleg ? deleg->data : NULL);

@@ -69,7 +69,7 @@ static int forget_released(struct session *ses, struct fs_txn *txn)
 static int end_orphan(struct log_work *lw, struct fs_txn *txn, uint64_t number)
 {
 	struct session *ses = lw->ses;
-	struct deleg *deleg = deleg_tree_find(&ses->disk->tree, number);
+	struct deleg *deleg = tree_find(ses->disk, number);
 	int rc;
 
 	if (!deleg)

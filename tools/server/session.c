@@ -152,11 +152,13 @@ int session_end_step(struct session *ses, struct fs_txn *txn, struct ended *ende
 	ses->ending = true;
 	if (ses->n_parked)
 		return WORK_PARK;
+	pthread_mutex_lock(&disk->lock);
 	deleg_tree_for_each_of_session(d, tmp, &disk->tree, ses->rec.id) {
 		if (n == END_STEP)
 			break;
 		list[n++] = d;
 	}
+	pthread_mutex_unlock(&disk->lock);
 	last = !d;
 	if (!ended_stop(disk, list, n))
 		return WORK_PARK;
@@ -465,8 +467,8 @@ static void bind_new(struct req *req, struct session *ses)
 void handle_bind(struct req *req)
 {
 	struct archil_bind_req *msg = (void *)req->body;
-	struct session *ses = find_for(req, le64_to_cpu(msg->session), msg->mount);
 	uint64_t epoch = le64_to_cpu(msg->epoch);
+	struct session *ses = find_for(req, le64_to_cpu(msg->session), msg->mount);
 	struct conn *conn;
 	unsigned int n = 0;
 

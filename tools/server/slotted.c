@@ -186,8 +186,8 @@ struct dlg *deleg_grant(struct disk *disk, struct fs_txn *txn, struct session *s
 	return *rc ? NULL : dlg_new(ses, &rec);
 }
 
-static int close_all(struct disk *disk, struct fs_txn *txn, struct deleg **list, size_t n,
-		     enum fs_close_how how, struct ended *ended)
+static int close_all(struct fs_txn *txn, struct deleg **list, size_t n, enum fs_close_how how,
+		     struct ended *ended)
 {
 	size_t i;
 	int rc;
@@ -203,39 +203,34 @@ static int close_all(struct disk *disk, struct fs_txn *txn, struct deleg **list,
 int place_take(struct disk *disk, struct fs_txn *txn, const struct fs_chain *chain,
 	       uint64_t session, bool force, struct ended *ended, struct deleg **holder)
 {
-	uint64_t ino = chain->ino[chain->n - 1];
+	struct deleg **own, **others;
 	struct deleg_conflict conflict = { 0 };
-	struct deleg **list;
-	size_t n_own, n_other = 0;
+	size_t n_own, n_others;
 	int rc;
 
+	pthread_mutex_lock(&disk->lock);
 	rc = deleg_tree_check(&disk->tree, chain->ino, chain->n, session, &conflict);
+	pthread_mutex_unlock(&disk->lock);
 	if (rc < 0)
 		return rc;
 	*holder = conflict.deleg;
 	if (rc == DELEG_COVERED)
 		return TAKE_COVERED;
-	if (rc == DELEG_CONFLICT) {
-		if (!force)
-			return TAKE_BUSY;
-		n_other = deleg_tree_conflicts(&disk->tree, chain->ino, chain->n, session, NULL, 0);
-	}
-	n_own = deleg_tree_held(&disk->tree, ino, session, NULL, 0);
-	if (!n_own && !n_other)
-		return TAKE_FREE;
-	list = calloc(n_own + n_other, sizeof(*list));
-	if (!list)
-		return -ENOMEM;
-	deleg_tree_conflicts(&disk->tree, chain->ino, chain->n, session, list, n_other);
-	deleg_tree_held(&disk->tree, ino, session, list + n_other, n_own);
+	if (rc == DELEG_CONFLICT && !force)
+		return TAKE_BUSY;
+
+	others = tree_conflicts(disk, chain, session, &n_others);
+	own = tree_held(disk, chain->ino[chain->n - 1], session, &n_own);
 	rc = TAKE_PARK;
-	if (ended_stop(disk, list, n_other + n_own)) {
-		rc = close_all(disk, txn, list, n_other, FS_TAKEN, ended);
+	/* both, so that what has to end does so at the same time */
+	if (ended_stop(disk, others, n_others) & ended_stop(disk, own, n_own)) {
+		rc = close_all(txn, others, n_others, FS_TAKEN, ended);
 		if (!rc)
-			rc = close_all(disk, txn, list + n_other, n_own, FS_CLOSED, ended);
+			rc = close_all(txn, own, n_own, FS_CLOSED, ended);
 		if (!rc)
 			rc = TAKE_FREE;
 	}
-	free(list);
+	free(others);
+	free(own);
 	return rc;
 }
