@@ -435,12 +435,12 @@ struct client {
 
 static inline struct client *cl_new(const char *id)
 {
-	static unsigned int n;
+	static _Atomic unsigned int last;
+	unsigned int n = ++last;
 	struct client *cl = calloc(1, sizeof(*cl));
 
 	snprintf(cl->id, sizeof(cl->id), "%s", id);
 	memset(cl->incarnation, 0x11, sizeof(cl->incarnation));
-	n++;
 	memcpy(cl->mount, &n, sizeof(n));
 	cl->ctl.fd = cl->data.fd = -1;
 	return cl;
