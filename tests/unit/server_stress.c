@@ -40,7 +40,7 @@ static void must(const struct worker *w, uint32_t status, const uint32_t *allowe
 
 static void checkout(struct worker *w, int d)
 {
-	struct archil_grant_rep rep;
+	struct archil_grant_rep rep = { 0 };
 	bool force = rand_r(&w->seed) % 4 == 0;
 	uint32_t status = cl_grant(w->cl, dirs[d], ARCHIL_ORIGIN_CHECKOUT,
 				   force ? ARCHIL_GR_FORCE : 0, &rep);
