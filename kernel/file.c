@@ -206,6 +206,7 @@ static int archil_do_fallocate(struct file *file, int mode, loff_t off, loff_t l
 	struct inode *inode = file_inode(file);
 	struct archil_record rec = { .off = off, .length = len };
 	loff_t size = i_size_read(inode), new_size = 0;
+	struct archil_deleg *d;
 	int err;
 
 	if (!(mode & FALLOC_FL_KEEP_SIZE) && off + len > size) {
@@ -214,6 +215,11 @@ static int archil_do_fallocate(struct file *file, int mode, loff_t off, loff_t l
 		if (err)
 			return err;
 	}
+	/* Pages are touched before the record is appended: not where we may not. */
+	err = archil_own(inode, file->f_path.dentry, false, &d);
+	if (err)
+		return err;
+	archil_deleg_leave(d);
 	/* What is dirty or under way goes first: the record takes effect behind it. */
 	err = archil_flush_data(inode, true);
 	if (!err)
