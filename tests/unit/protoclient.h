@@ -326,6 +326,22 @@ static inline bool pc_aside(struct pc *pc)
 	return false;
 }
 
+/* Waits for the replies to two tags, in any order, and gives their statuses. */
+static inline void pc_wait_both(struct pc *pc, uint64_t tag_a, uint32_t *a, uint64_t tag_b,
+				uint32_t *b)
+{
+	int n = 0;
+
+	while (n < 2) {
+		ck_assert_msg(pc_next(pc), "the server closed the connection");
+		if (pc_aside(pc))
+			continue;
+		ck_assert(pc->in.tag == tag_a || pc->in.tag == tag_b);
+		*(pc->in.tag == tag_a ? a : b) = pc->in.status;
+		n++;
+	}
+}
+
 /* Waits for the reply to tag. Returns its status. */
 static inline uint32_t pc_wait(struct pc *pc, uint64_t tag)
 {

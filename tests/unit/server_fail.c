@@ -110,6 +110,7 @@ START_TEST(a_failed_commit)
 	struct archil_record rec;
 	struct archil_wattr attr;
 	uint64_t ino, log, write, ino2;
+	uint32_t log_status, write_status;
 	struct archil_grant_rep grant;
 	struct archil_inos_req inos = { .want = cpu_to_le32(1) };
 	char data[100] = "bulk";
@@ -129,8 +130,9 @@ START_TEST(a_failed_commit)
 	/* it waits for that record */
 	a->seq++;
 	write = cl_write_send(a, ARCHIL_F_URGENT, ino2, 0, data, sizeof(data));
-	ck_assert_uint_eq(pc_wait(&a->data, log), EIO);
-	ck_assert_uint_eq(pc_wait(&a->data, write), EROFS);
+	pc_wait_both(&a->data, log, &log_status, write, &write_status);
+	ck_assert_uint_eq(log_status, EIO);
+	ck_assert_uint_eq(write_status, EROFS);
 	a->seq--;
 	shared->fail = 0;
 	ck_assert_uint_eq(pc_wait(&a->data, cl_log_send(a, a->seq + 1)), EROFS);
