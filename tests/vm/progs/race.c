@@ -19,7 +19,7 @@
 
 #define PAIRS 4
 
-enum kind { CREATE, MKDIR, OPEN, SYMLINK, CHECKOUT, KINDS };
+enum contest { CREATE, MKDIR, OPEN, SYMLINK, CHECKOUT, KINDS };
 
 /* How the second one learns that it was second. */
 static const int lost_with[KINDS] = { EEXIST, EEXIST, EBUSY, EEXIST, EBUSY };
@@ -51,7 +51,7 @@ static int held(const char *name, unsigned long cmd)
 	return rc;
 }
 
-static int try(enum kind kind, const char *name, int side)
+static int try(enum contest kind, const char *name, int side)
 {
 	int fd;
 
@@ -78,7 +78,7 @@ static int try(enum kind kind, const char *name, int side)
 	return close(fd) ? errno : 0;
 }
 
-static void judge(struct pair *p, enum kind kind, const char *name)
+static void judge(struct pair *p, enum contest kind, const char *name)
 {
 	int winner = p->result[0] ? 1 : 0;
 
@@ -98,7 +98,7 @@ static void judge(struct pair *p, enum kind kind, const char *name)
 static void play(struct pair *p, int side, const char *dir, int number, int rounds)
 {
 	char path[300], name[64];
-	enum kind kind;
+	enum contest kind;
 	struct stat st;
 	int i;
 
