@@ -449,12 +449,13 @@ static int archil_fill_super(struct super_block *sb, struct fs_context *fc)
 		archil_deleg_put(d);
 		return PTR_ERR(root);
 	}
-	if (S_ISDIR(root->i_mode)) {
-		sb->s_root = d_make_root(root);
-	} else {
+	if (!S_ISDIR(root->i_mode)) {
 		iput(root);
+		archil_deleg_put(d);
 		errorf(fc, "the server gave something that is no directory");
+		return -EPROTO;
 	}
+	sb->s_root = d_make_root(root);
 	if (!sb->s_root) {
 		archil_deleg_put(d);
 		return -ENOMEM;
