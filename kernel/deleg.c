@@ -591,6 +591,8 @@ static void archil_deleg_revoke_work(struct work_struct *work)
 	d->root = NULL;
 	spin_unlock(&d->mount->delegs.lock);
 	archil_deleg_for_inodes(d, archil_lose_inode, NULL);
+	WRITE_ONCE(d->cleaned, true);
+	wake_up_all(&d->wait);
 	dput(root);
 	archil_deleg_put(d);
 }

@@ -50,6 +50,7 @@ struct archil_deleg {
 
 	struct archil_log log;
 	struct work_struct revoke_work;
+	bool cleaned;			/* revoke_work is through; wait tells */
 };
 
 #define ARCHIL_DELEG_HASH_BITS	12

@@ -340,6 +340,10 @@ int archil_sync_inode(struct inode *inode, bool killable)
 	d = archil_deleg_of(inode, NULL);
 	if (d)
 		err = archil_log_wait(d, 0, killable);
+	/* Lost: who calls reports the error that cleaning up records, not the next one to ask. */
+	if (err == -EIO && killable && READ_ONCE(d->state) == ARCHIL_OWN_TAKEN &&
+	    wait_event_killable(d->wait, READ_ONCE(d->cleaned)))
+		err = -EINTR;
 	archil_deleg_put(d);
 	return err;
 }
