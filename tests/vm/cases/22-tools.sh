@@ -154,3 +154,20 @@ check 'abort' archilctl abort "$(archilctl status --json /mnt/a | sed -n 's/.*"m
 expect_errno EIO touch /mnt/a/other
 is 'status says so' "$(archilctl status /mnt/a | grep -c '^connection *over')" 1
 check 'umount' umount /mnt/a
+
+# ---- remounting, fstab ---------------------------------------------------------
+
+options() { awk -v d="$1" '$2 == d { print $4 }' /proc/mounts; }
+check 'mount' mnt 1 -o shared,commit=7 "$SOURCE" /mnt/a
+check 'remount, attributes' in_client 1 mount -o remount,nosuid,strictatime /mnt/a
+is 'they are there' "$(options /mnt/a | grep -c '^rw,nosuid.*commit=7')" 1
+check 'remount, read-only' in_client 1 mount -o remount,ro /mnt/a
+expect_errno EROFS touch /mnt/a/file
+check 'remount, writable' in_client 1 mount -o remount,rw /mnt/a
+check 'it can be written' touch /mnt/a/file
+check 'umount -l' umount -l /mnt/a
+unset ARCHIL_MOUNT_TOKEN
+echo "$SOURCE /mnt/a archil shared,tokenfile=$TOKENS/disk,noauto,_netdev,x-systemd.mount-timeout=5,noexec 0 0" >>/etc/fstab
+check 'by fstab' in_client 1 mount /mnt/a
+is 'with its options' "$(options /mnt/a | grep -c 'noexec.*shared')" 1
+check 'umount' umount /mnt/a
