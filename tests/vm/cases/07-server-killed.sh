@@ -28,6 +28,13 @@ trees() {
 	echo "tree $n stays"
 }
 
+# explain TOP: what differs, and what was done to it
+explain() {
+	diff "/tmp/$1.a" "/tmp/$1.b" | head
+	diff "/tmp/$1.a" "/tmp/$1.b" | sed -n 's|^< /\(f[0-9]*\) .*|\1|p' | head -n 1 |
+		xargs -I F grep -wF F "/tmp/trace.${1:0:1}" | tail -n 30
+}
+
 net_up 2
 start_server
 start_agent 1
@@ -44,10 +51,10 @@ pids=($!)
 trees /mnt/b/btree /tmp/tree.tar >/tmp/trees.2 2>&1 &
 pids+=($!)
 show work /mnt/a/a1 /mnt/a/a2 /mnt/a/free 1 $work
-work /mnt/a/a1 /mnt/a/a2 /mnt/a/free 1 $work >/tmp/work.1 2>&1 &
+work /mnt/a/a1 /mnt/a/a2 /mnt/a/free 1 $work /tmp/trace.a >/tmp/work.1 2>&1 &
 pids+=($!)
 show work /mnt/b/b1 /mnt/b/b2 /mnt/b/free 2 $work
-work /mnt/b/b1 /mnt/b/b2 /mnt/b/free 2 $work >/tmp/work.2 2>&1 &
+work /mnt/b/b1 /mnt/b/b2 /mnt/b/free 2 $work /tmp/trace.b >/tmp/work.2 2>&1 &
 pids+=($!)
 
 for ((i = 1; i <= KILLS; i++)); do
@@ -79,7 +86,7 @@ for top in a1 a2 b1 b2 free; do
 	tree /mnt/a/$top >/tmp/$top.a
 	tree /mnt/b/$top >/tmp/$top.b
 	check "$top is the same on both ($(wc -l <"/tmp/$top.a") entries)" cmp /tmp/$top.a /tmp/$top.b ||
-		diff /tmp/$top.a /tmp/$top.b | head
+		explain $top
 done
 mkdir /tmp/ref
 must tar -C /tmp/ref -xpf /tmp/tree.tar

@@ -1,11 +1,11 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * work DIR1 DIR2 FREE SEED SECONDS: changes things in DIR1 and DIR2, each a delegation of
+ * work DIR1 DIR2 FREE SEED SECONDS [TRACE]: changes things in DIR1 and DIR2, each a delegation of
  * the caller's own, at random for so long, and knows what must come of it: every call must
  * succeed, and at the end everything must be as it remembers. An operation that is
  * applied twice shows: an exclusive create fails, two exchanges are none, a
  * line is appended twice. In FREE, which nobody owns, it makes files by dynamic
- * ownership and gives them back.
+ * ownership and gives them back. What it did goes to the file TRACE, a line each.
  */
 #include <fcntl.h>
 #include <stdbool.h>
@@ -31,6 +31,24 @@ static struct file {
 	unsigned int gen;	/* 0: is not there */
 	unsigned int size, mode;
 } files[FILES];
+
+static FILE *trace;
+
+__attribute__((format(printf, 1, 2)))
+static void note(const char *fmt, ...)
+{
+	struct timespec now;
+	va_list ap;
+
+	if (!trace)
+		return;
+	clock_gettime(CLOCK_REALTIME_COARSE, &now);
+	fprintf(trace, "%lld.%03ld ", (long long)now.tv_sec, now.tv_nsec / 1000000);
+	va_start(ap, fmt);
+	vfprintf(trace, fmt, ap);
+	va_end(ap);
+	putc('\n', trace);
+}
 
 static unsigned int rnd(unsigned int below)
 {
@@ -90,6 +108,7 @@ static void put(int n, int flags)
 	f->gen = ops + 1;
 	f->size = size_of_kind();
 	contents(buf, f->gen, f->size);
+	note("f%d put %u bytes", n, f->size);
 	while (done < f->size) {
 		part = rnd(3) ? f->size - done : rnd(f->size - done) + 1;
 		len = write(fd, buf + done, part);
@@ -97,8 +116,11 @@ static void put(int n, int flags)
 			die("write %s", path);
 		done += len;
 	}
-	if (!rnd(6) && fsync(fd))
-		die("fsync %s", path);
+	if (!rnd(6)) {
+		note("f%d fsync", n);
+		if (fsync(fd))
+			die("fsync %s", path);
+	}
 	if (close(fd))
 		die("close %s", path);
 }
@@ -120,9 +142,13 @@ static void store(int n)
 	if (map == MAP_FAILED)
 		die("mmap %s", path);
 	f->gen = ops + 1;
+	note("f%d store", n);
 	contents(map, f->gen, f->size);
-	if (!rnd(4) && msync(map, f->size, MS_SYNC))
-		die("msync %s", path);
+	if (!rnd(4)) {
+		note("f%d msync", n);
+		if (msync(map, f->size, MS_SYNC))
+			die("msync %s", path);
+	}
 	munmap(map, f->size);
 	close(fd);
 }
@@ -132,6 +158,7 @@ static void cut(int n)
 	struct file *f = &files[n];
 	unsigned int size = f->size ? rnd(f->size) : 0;
 
+	note("f%d cut to %u", n, size);
 	if (truncate(path_of(n), size))
 		die("truncate %s", path_of(n));
 	f->size = size;
@@ -144,6 +171,7 @@ static void move(int from, int to, bool exchange)
 
 	if (from == to)
 		return;
+	note("f%d f%d %s", from, to, exchange ? "exchange" : "rename");
 	if (renameat2(AT_FDCWD, path_of(from), AT_FDCWD, path_of(to), flags))
 		die("rename %s %s", path_of(from), path_of(to));
 	f = files[to];
@@ -159,6 +187,7 @@ static void link_and_back(int n)
 	char path[512];
 
 	snprintf(path, sizeof(path), "%s/link", dirs[rnd(2)]);
+	note("f%d link %s", n, path);
 	if (link(path_of(n), path))
 		die("link %s", path);
 	if (unlink(path))
@@ -221,6 +250,7 @@ static void attributes(int n)
 
 	files[n].mode = 0600 + rnd(64);
 	snprintf(value, sizeof(value), "%o", files[n].mode);
+	note("f%d attributes %o", n, files[n].mode);
 	if (chmod(path_of(n), files[n].mode) ||
 	    setxattr(path_of(n), "user.mode", value, strlen(value), 0))
 		die("attributes of %s", path_of(n));
@@ -246,6 +276,7 @@ static void step(void)
 	case 8:
 		if (!files[n].gen)
 			break;
+		note("f%d unlink", n);
 		if (unlink(path_of(n)))
 			die("unlink %s", path_of(n));
 		files[n].gen = 0;
@@ -352,11 +383,16 @@ int main(int argc, char **argv)
 	time_t end;
 	int i;
 
-	if (argc != 6) {
-		fputs("usage: work DIR1 DIR2 FREE SEED SECONDS\n", stderr);
+	if (argc != 6 && argc != 7) {
+		fputs("usage: work DIR1 DIR2 FREE SEED SECONDS [TRACE]\n", stderr);
 		return 2;
 	}
 	umask(0);
+	if (argc == 7) {
+		trace = fopen(argv[6], "w");
+		if (!trace)
+			die("%s", argv[6]);
+	}
 	dirs[0] = argv[1];
 	dirs[1] = argv[2];
 	free_dir = argv[3];
