@@ -76,6 +76,9 @@ void archil_evict_inode(struct inode *inode)
 	struct archil_deleg *d;
 
 	truncate_inode_pages_final(&inode->i_data);
+	/* An answer that ended the last page's writeback has queued the work by then. */
+	spin_lock(&ai->lock);
+	spin_unlock(&ai->lock);
 	cancel_work_sync(&ai->size_work);
 	clear_inode(inode);
 	archil_credit_return(archil_mnt(inode->i_sb), atomic64_xchg(&ai->charged, 0));

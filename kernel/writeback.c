@@ -34,10 +34,16 @@ static void archil_write_done(struct archil_req *req)
 	atomic64_sub(charged, &ai->charged);
 	archil_credit_settle(m, charged);
 
-	/* The list of dirty inodes holds a reference until this work has run. */
-	for (i = 0; i < io->nr; i++)
+	/*
+	 * Whoever evicts the inode waits for its pages, then for the lock, then for
+	 * the work: so that is queued before the last page lets go.
+	 */
+	for (i = 0; i + 1 < io->nr; i++)
 		folio_end_writeback(page_folio(io->vec[i].bv_page));
+	spin_lock(&ai->lock);
+	folio_end_writeback(page_folio(io->vec[i].bv_page));
 	queue_work(m->wq, &ai->size_work);
+	spin_unlock(&ai->lock);
 	if (atomic_dec_return(&m->writes) < ARCHIL_WRITES_IN_FLIGHT)
 		wake_up(&m->writes_wait);
 }
