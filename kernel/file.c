@@ -191,6 +191,9 @@ static int archil_falloc_record(struct file *file, struct archil_record *rec, lo
 	}
 	seq = archil_append(inode, d, e);
 	if (seq) {
+		/* Where the server makes it a bulk file, no small contents may follow. */
+		if (rec->type == ARCHIL_REC_ALLOC && rec->off + rec->length > ARCHIL_INLINE_MAX)
+			set_bit(ARCHIL_I_BULK, &ai->flags);
 		inode_set_mtime_to_ts(inode, inode_set_ctime_current(inode));
 		if (new_size > i_size_read(inode)) {
 			i_size_write(inode, new_size);
