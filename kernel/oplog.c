@@ -149,6 +149,8 @@ static void archil_log_free(struct archil_deleg *d, struct list_head *entries)
 
 /* ---- sending ---- */
 
+static void archil_log_go_on(struct archil_deleg *d);
+
 static void archil_batch_done(struct archil_req *req)
 {
 	struct archil_batch_req *b = req->private;
@@ -183,7 +185,7 @@ static void archil_batch_done(struct archil_req *req)
 		trace_archil_log_ack(d->mount->id, d->number, b->last_seq);
 		wake_up_all(&log->wait);
 		if (more)
-			archil_log_kick(d);
+			archil_log_go_on(d);
 		return;
 	}
 	spin_lock(&log->lock);
@@ -293,11 +295,23 @@ static void archil_log_send(struct work_struct *work)
 	archil_deleg_put(d);
 }
 
-void archil_log_kick(struct archil_deleg *d)
+/* Go on sending, as far as somebody wants. */
+static void archil_log_go_on(struct archil_deleg *d)
 {
 	refcount_inc(&d->ref);
 	if (mod_delayed_work(d->mount->wq, &d->log.send_work, 0))
 		archil_deleg_put(d);
+}
+
+void archil_log_kick(struct archil_deleg *d)
+{
+	struct archil_log *log = &d->log;
+
+	spin_lock(&log->lock);
+	/* All of it, though only so many batches are in flight at a time. */
+	log->want_seq = max(log->want_seq, log->next_seq - 1);
+	spin_unlock(&log->lock);
+	archil_log_go_on(d);
 }
 
 int archil_log_wait(struct archil_deleg *d, u64 seq, bool killable)
@@ -315,7 +329,7 @@ int archil_log_wait(struct archil_deleg *d, u64 seq, bool killable)
 	if (READ_ONCE(log->acked) >= seq)
 		return 0;
 	if (open)
-		archil_log_kick(d);
+		archil_log_go_on(d);
 	if (!killable)
 		wait_event(log->wait, READ_ONCE(log->acked) >= seq || READ_ONCE(log->error));
 	else if (wait_event_killable(log->wait,

@@ -30,7 +30,7 @@ struct archil_log {
 	size_t open_bytes;		/* protected by lock */
 	u64 next_seq;			/* of the next entry; from 1; protected by lock */
 	u64 acked;			/* all up to here are durable; read with READ_ONCE */
-	u64 want_seq;			/* somebody waits for this one; protected by lock */
+	u64 want_seq;			/* up to here it is to be sent; protected by lock */
 	unsigned int in_flight;		/* batches; protected by lock */
 	int error;			/* -EIO once the delegation was taken; protected by lock */
 	struct delayed_work send_work;	/* holds a reference while queued */
@@ -70,7 +70,7 @@ void archil_entry_free(struct archil_mount *m, struct archil_entry *e);
  */
 u64 archil_log_append(struct archil_deleg *d, struct archil_entry *e);
 
-/* Begin to send what is open. Never blocks. */
+/* Begin to send what is open, and send all of it. Never blocks. */
 void archil_log_kick(struct archil_deleg *d);
 /*
  * Wait until record @seq is durable (0: until all that is appended now is).
