@@ -24,6 +24,8 @@ struct archil_dir_file {
 	u64 cookie;			/* position that buf + pos continues; f_pos_lock */
 	bool eof;			/* nothing follows the buffer */
 	u64 commit;			/* at which the buffer was read */
+	u64 deleg, last;		/* what covered the directory when it was asked for, its last record */
+	unsigned long asked;		/* jiffies */
 	unsigned int primed;		/* entries that were made names of */
 };
 
@@ -158,6 +160,29 @@ static void archil_dir_prime(struct dentry *parent, const struct archil_dirent *
 	dput(dentry);
 }
 
+/* What covers the directory, and the last record of that. */
+static u64 archil_dir_covered(struct inode *dir, u64 *last)
+{
+	struct archil_deleg *d = archil_deleg_of(dir, NULL);
+	u64 number = d ? d->number : 0;
+
+	*last = d ? archil_log_last(d) : 0;
+	archil_deleg_put(d);
+	return number;
+}
+
+/*
+ * A buffer may be older than what was done since: a name that was removed or
+ * renamed meanwhile must not come back, nor attributes.
+ */
+static bool archil_dir_current(struct inode *dir, const struct archil_dir_file *df)
+{
+	u64 last, deleg = archil_dir_covered(dir, &last);
+
+	return deleg == df->deleg && last == df->last &&
+	       (deleg || time_before(jiffies, df->asked + HZ / 10));
+}
+
 static int archil_readdir(struct file *file, struct dir_context *ctx)
 {
 	struct inode *dir = file_inode(file);
@@ -165,6 +190,7 @@ static int archil_readdir(struct file *file, struct dir_context *ctx)
 	struct archil_dirent de;
 	unsigned int name_len;
 	const char *name;
+	bool current_buf;
 	size_t pos;
 	u64 cookie;
 	int ret;
@@ -174,11 +200,15 @@ static int archil_readdir(struct file *file, struct dir_context *ctx)
 	ret = archil_ask_settled(dir);
 	if (ret)
 		return ret;
+	current_buf = df->buf && archil_dir_current(dir, df);
 	for (;;) {
 		if (!df->buf || df->cookie != ctx->pos || (df->pos == df->len && !df->eof)) {
+			df->deleg = archil_dir_covered(dir, &df->last);
+			df->asked = jiffies;
 			ret = archil_dir_fill(dir, df, ctx->pos);
 			if (ret)
 				return ret;
+			current_buf = true;	/* the directory is locked since */
 		}
 		pos = df->pos;
 		ret = archil_dirent_next(df->buf, df->len, &pos, &de, &name, &name_len);
@@ -190,7 +220,7 @@ static int archil_readdir(struct file *file, struct dir_context *ctx)
 		if (!dir_emit(ctx, name, name_len, le64_to_cpu(de.attr.ino),
 			      fs_umode_to_dtype(le32_to_cpu(de.attr.mode))))
 			return 0;
-		if (df->primed < ARCHIL_DIR_PRIME) {
+		if (current_buf && df->primed < ARCHIL_DIR_PRIME) {
 			df->primed++;
 			archil_dir_prime(file_dentry(file), &de, name, name_len, df->commit);
 		}
