@@ -267,8 +267,8 @@ static struct archil_deleg *archil_deleg_search(struct inode *inode, struct dent
 	return d;
 }
 
-/* Forget what is cached; returns it, with its reference. */
-struct archil_deleg *archil_inode_disown(struct archil_inode *ai)
+/* Forget what is cached; returns it, with its reference. Under own_mutex. */
+static struct archil_deleg *archil_inode_forget(struct archil_inode *ai)
 {
 	struct archil_deleg *d;
 
@@ -281,6 +281,17 @@ struct archil_deleg *archil_inode_disown(struct archil_inode *ai)
 		list_del_init(&ai->own_list);
 		spin_unlock(&d->inodes_lock);
 	}
+	return d;
+}
+
+struct archil_deleg *archil_inode_disown(struct archil_inode *ai)
+{
+	struct archil_deleg *d;
+
+	/* Nobody puts it on another list before it is off this one. */
+	mutex_lock(&ai->own_mutex);
+	d = archil_inode_forget(ai);
+	mutex_unlock(&ai->own_mutex);
 	return d;
 }
 
@@ -298,7 +309,7 @@ void archil_inode_own(struct archil_inode *ai, struct archil_deleg *d, u32 epoch
 	spin_unlock(&ai->lock);
 
 	mutex_lock(&ai->own_mutex);
-	old = archil_inode_disown(ai);
+	old = archil_inode_forget(ai);
 	refcount_inc(&d->ref);
 	spin_lock(&d->inodes_lock);
 	list_add_tail(&ai->own_list, &d->inodes);
