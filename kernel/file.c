@@ -169,13 +169,14 @@ static int archil_falloc_record(struct file *file, struct archil_record *rec, lo
 	struct inode *inode = file_inode(file);
 	struct archil_mount *m = archil_mnt(inode->i_sb);
 	struct archil_inode *ai = archil_i(inode);
+	struct timespec64 now = current_time(inode);
 	struct archil_entry *e;
 	struct archil_deleg *d;
 	u64 seq;
 	int err;
 
 	rec->ino = ai->ino;
-	rec->time = archil_now(inode);
+	archil_time_to_wire(&rec->time, now);
 	e = archil_entry_new(m, rec, GFP_KERNEL_ACCOUNT, ARCHIL_ENTRY_WAIT);
 	if (IS_ERR(e))
 		return PTR_ERR(e);
@@ -194,7 +195,8 @@ static int archil_falloc_record(struct file *file, struct archil_record *rec, lo
 		/* Where the server makes it a bulk file, no small contents may follow. */
 		if (rec->type == ARCHIL_REC_ALLOC && rec->off + rec->length > ARCHIL_INLINE_MAX)
 			set_bit(ARCHIL_I_BULK, &ai->flags);
-		inode_set_mtime_to_ts(inode, inode_set_ctime_current(inode));
+		inode_set_mtime_to_ts(inode, now);
+		inode_set_ctime_to_ts(inode, now);
 		if (new_size > i_size_read(inode)) {
 			i_size_write(inode, new_size);
 			ai->logged_size = new_size;

@@ -504,6 +504,9 @@ int archil_setattr(struct mnt_idmap *idmap, struct dentry *dentry, struct iattr 
 	if (by_file && archil_file_lost(ia->ia_file))
 		return -EIO;
 
+	/* truncate(2) leaves it to us that a file of another size was modified. */
+	if ((ia->ia_valid & ATTR_SIZE) && ia->ia_size != i_size_read(inode))
+		ia->ia_valid |= ATTR_MTIME | ATTR_CTIME;
 	archil_setattr_record(inode, ia, &rec);
 	e = archil_entry_new(m, &rec, GFP_KERNEL_ACCOUNT, ARCHIL_ENTRY_WAIT);
 	if (IS_ERR(e))
@@ -527,7 +530,7 @@ int archil_setattr(struct mnt_idmap *idmap, struct dentry *dentry, struct iattr 
 		if (ia->ia_valid & ATTR_SIZE)
 			ai->logged_size = ia->ia_size;
 		spin_unlock(&ai->lock);
-		if (ia->ia_valid & (ATTR_SIZE | ATTR_MTIME))
+		if (ia->ia_valid & ATTR_MTIME)
 			clear_bit(ARCHIL_I_TIMES, &ai->flags);
 	}
 	archil_deleg_leave(d);

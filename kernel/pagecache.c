@@ -274,10 +274,10 @@ static int archil_append_content(struct inode *inode, struct archil_deleg *d, st
 		.off = pos,
 		.data = data,
 		.data_len = len,
-		.time = archil_now(inode),
 	};
 	u64 seq;
 
+	archil_time_to_wire(&rec.time, inode_get_mtime(inode));
 	archil_entry_fill(e, &rec);
 	kunmap_local(data);
 	seq = archil_log_append(d, e);

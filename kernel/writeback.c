@@ -257,10 +257,8 @@ int archil_size_update(struct inode *inode)
 	u64 seq;
 
 	/* Small contents carry both in their records. */
-	if (!test_bit(ARCHIL_I_BULK, &ai->flags)) {
-		clear_bit(ARCHIL_I_TIMES, &ai->flags);
+	if (!test_bit(ARCHIL_I_BULK, &ai->flags))
 		return 0;
-	}
 	d = archil_deleg_of(inode, NULL);
 	if (!d)
 		return 0;

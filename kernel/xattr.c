@@ -77,10 +77,10 @@ static int archil_xattr_set(const struct xattr_handler *handler, struct mnt_idma
 	struct archil_mount *m = archil_mnt(inode->i_sb);
 	struct archil_inode *ai = archil_i(inode);
 	const char *full = xattr_full_name(handler, name);
+	struct timespec64 now = current_time(inode);
 	struct archil_record rec = {
 		.type = value ? ARCHIL_REC_SETXATTR : ARCHIL_REC_RMXATTR,
 		.ino = ai->ino,
-		.time = archil_now(inode),
 		.name = full,
 		.name_len = strlen(full),
 		.data = value,
@@ -91,6 +91,7 @@ static int archil_xattr_set(const struct xattr_handler *handler, struct mnt_idma
 	u64 seq;
 	int err;
 
+	archil_time_to_wire(&rec.time, now);
 	if (strlen(full) > ARCHIL_NAME_LEN)
 		return -ERANGE;
 	if (size > ARCHIL_XATTR_SIZE)
@@ -120,7 +121,7 @@ static int archil_xattr_set(const struct xattr_handler *handler, struct mnt_idma
 	}
 	seq = archil_log_append(d, e);
 	if (seq) {
-		inode_set_ctime_current(inode);
+		inode_set_ctime_to_ts(inode, now);
 		spin_lock(&ai->lock);
 		ai->last_seq = seq;
 		spin_unlock(&ai->lock);
