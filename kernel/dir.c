@@ -503,6 +503,11 @@ static int archil_link(struct dentry *old, struct inode *dir, struct dentry *den
 		return err;
 	}
 	archil_inode_relinked(inode, &rep.attr, commit);
+	/* An orphan has a name now, and belongs to the place of that. */
+	if (test_bit(ARCHIL_I_ORPHAN, &ai->flags)) {
+		archil_orphan_cancel(inode);
+		archil_deleg_put(archil_inode_disown(ai));
+	}
 	archil_dir_reread(dir);
 	archil_name_seen(dentry, commit);
 	ihold(inode);
