@@ -507,11 +507,6 @@ int archil_setattr(struct mnt_idmap *idmap, struct dentry *dentry, struct iattr 
 	/* truncate(2) leaves it to us that a file of another size was modified. */
 	if ((ia->ia_valid & ATTR_SIZE) && ia->ia_size != i_size_read(inode))
 		ia->ia_valid |= ATTR_MTIME | ATTR_CTIME;
-	/* truncate(2) leaves it to us. */
-	if ((ia->ia_valid & ATTR_SIZE) && !(ia->ia_valid & ATTR_MTIME)) {
-		ia->ia_valid |= ATTR_MTIME;
-		ia->ia_mtime = current_time(inode);
-	}
 	archil_setattr_record(inode, ia, &rec);
 	e = archil_entry_new(m, &rec, GFP_KERNEL_ACCOUNT, ARCHIL_ENTRY_WAIT);
 	if (IS_ERR(e))
