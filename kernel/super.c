@@ -491,7 +491,8 @@ static int archil_get_tree(struct fs_context *fc)
 	m->payload_max = le32_to_cpu(up->open.payload_max);
 	strscpy(m->server, up->server, sizeof(m->server));
 	err = -EPROTO;
-	if (m->payload_max < SZ_64K || m->payload_max > ARCHIL_PAYLOAD_MAX ||
+	/* The longest record must fit. */
+	if (m->payload_max < SZ_128K || m->payload_max > ARCHIL_PAYLOAD_MAX ||
 	    !is_power_of_2(m->payload_max))
 		goto out;
 	sock = up->sock;

@@ -261,7 +261,7 @@ struct archil_open_session_rep {
 	__le64	session;			/* never used again on this disk */
 	__le64	max_file_size;
 	__le32	inline_max;			/* small contents, bytes; at most ARCHIL_INLINE_MAX */
-	__le32	payload_max;			/* of WRITE, LOG, READ; a power of two >= 64 KiB */
+	__le32	payload_max;			/* of WRITE, LOG, READ; a power of two >= 128 KiB */
 	struct archil_grant grant;		/* exclusive: on the root */
 	struct archil_wattr root;
 } __packed;
