@@ -247,6 +247,8 @@ static void archil_kill_sb(struct super_block *sb)
 		archil_commit_pass(m);
 		cancel_delayed_work_sync(&m->commit_work);
 		archil_delegs_unpin(m);
+		/* What was lost or given back just now lets go of its dentries and inodes. */
+		flush_workqueue(m->wq);
 	}
 	kill_anon_super(sb);
 	archil_mount_end(m);
