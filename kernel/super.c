@@ -218,7 +218,8 @@ static void archil_mount_end(struct archil_mount *m)
 	/* without an epoch there never was a connection to say it on */
 	if (m->tp.epoch && !archil_transport_is_over(m)) {
 		archil_delegs_flush(m, true);
-		archil_close_session(m, MAX_SCHEDULE_TIMEOUT);
+		/* One that was never mounted keeps nobody waiting for long. */
+		archil_close_session(m, m->dying ? MAX_SCHEDULE_TIMEOUT : m->timeo * HZ);
 	}
 	mutex_lock(&archil_mounts_lock);
 	list_del_init(&m->list);
