@@ -112,6 +112,9 @@ static int archil_d_revalidate(struct inode *dir, const struct qstr *qname,
 	inode = d_inode(parent);
 	archil_deleg_put(archil_deleg_of(inode, parent));
 	ret = archil_name_valid(dentry, inode, flags) ? 1 : archil_name_ask(inode, dentry);
+	/* The VFS drops the name without asking archil_d_prune(). */
+	if (!ret)
+		WRITE_ONCE(archil_i(inode)->complete, 0);
 	dput(parent);
 	return ret;
 }
