@@ -109,7 +109,7 @@ for ((i = 0; i <= 7; i++)); do
 	in_background c2 badnl agent $i >/tmp/badnl.said 2>&1
 	bad=$!
 	sleep 0.3
-	says 2 '*' "$SOURCE" shared timeo=3
+	says 2 '*' "$SOURCE" shared timeo=2
 	check "an agent that lies, $i" wait $bad
 	cat /tmp/badnl.said
 done
@@ -139,10 +139,10 @@ must umount /mnt/a
 must in_client 1 mount -t archil -o "shared,tokenfile=$TOKENS/disk" "$SERVER_ADDR:7466/disk" /mnt/a
 must mkdir /mnt/a/w1 /mnt/a/w2 /mnt/a/free
 must archilctl checkin /mnt/a/free
-work /mnt/a/w1 /mnt/a/w2 /mnt/a/free "$SEED" 40 >/tmp/work.said 2>&1 &
+work /mnt/a/w1 /mnt/a/w2 /mnt/a/free "$SEED" 23 >/tmp/work.said 2>&1 &
 work=$!
-for ((i = 0; i < 24; i++)); do
-	sleep 1.5
+for ((i = 0; i < 15; i++)); do
+	sleep 1.3
 	kill -USR1 $bad
 done
 check 'programs did not notice' wait $work
