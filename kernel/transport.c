@@ -262,12 +262,6 @@ int archil_transport_attach(struct archil_mount *m, struct socket *sock, u64 epo
 	struct archil_req *req, *hello;
 	struct archil_conn *conn, *old;
 
-	hello = archil_credit_hello(m);
-	if (!hello) {
-		sockfd_put(sock);
-		return -ENOMEM;
-	}
-
 	mutex_lock(&tp->conn_mutex);
 	spin_lock(&tp->lock);
 	old = tp->conn;
@@ -278,6 +272,13 @@ int archil_transport_attach(struct archil_mount *m, struct socket *sock, u64 epo
 	if (old)
 		archil_conn_stop(old);
 
+	/* No reply changes what we hold any more, until the new connection runs. */
+	hello = archil_credit_hello(m);
+	if (!hello) {
+		mutex_unlock(&tp->conn_mutex);
+		sockfd_put(sock);
+		return -ENOMEM;
+	}
 	conn = archil_conn_start(m, sock);
 	if (IS_ERR(conn)) {
 		mutex_unlock(&tp->conn_mutex);

@@ -606,6 +606,26 @@ START_TEST(credit_and_statfs)
 }
 END_TEST
 
+/* A client that says it holds a petabyte, first or later, takes nothing from another. */
+START_TEST(credit_is_not_believed)
+{
+	struct client *liar = cl_mount("liar", "", ARCHIL_OS_SHARED);
+	struct client *a = cl_mount("a", "", ARCHIL_OS_SHARED);
+	struct archil_credit_req req = { .have = cpu_to_le64(1ull << 50) };
+	struct archil_credit_rep rep;
+	int i;
+
+	for (i = 0; i < 2; i++)
+		ck_assert_uint_eq(pc_call(&liar->data, ARCHIL_OP_CREDIT, &req, sizeof(req), NULL, 0), 0);
+	req = (struct archil_credit_req){ .want = cpu_to_le64(1 << 20) };
+	ck_assert_uint_eq(pc_call(&a->data, ARCHIL_OP_CREDIT, &req, sizeof(req), NULL, 0), 0);
+	memcpy(&rep, a->data.in.body, sizeof(rep));
+	ck_assert_uint_eq(le64_to_cpu(rep.credit), 1 << 20);
+	cl_unmount(liar);
+	cl_unmount(a);
+}
+END_TEST
+
 START_TEST(inode_numbers_are_given_once)
 {
 	struct client *a = cl_mount("a", "", ARCHIL_OS_SHARED);
@@ -650,6 +670,7 @@ int main(void)
 		PS_TEST(orphans),
 		PS_TEST(released_orphans_are_reaped),
 		PS_TEST(credit_and_statfs),
+		PS_TEST(credit_is_not_believed),
 		PS_TEST(inode_numbers_are_given_once),
 		{ }
 	};

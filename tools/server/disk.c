@@ -33,7 +33,10 @@ void disk_put(struct disk *disk)
 
 static int load_session(void *ctx, const struct fs_session *rec)
 {
-	session_insert(session_new(ctx, rec));
+	struct session *ses = session_new(ctx, rec);
+
+	ses->granted = UINT64_MAX;
+	session_insert(ses);
 	return 0;
 }
 

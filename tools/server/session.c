@@ -186,7 +186,7 @@ void session_finish(struct session *ses, const char *why)
 	struct conn *conn, *tmp;
 
 	ses->over = true;
-	space_set(ses, 0);
+	space_end(ses);
 	log_info("disk %s: session %llu of client %s is over: %s", ses->disk->name,
 		 (unsigned long long)ses->rec.id, ses->rec.client, why ? why : "closed");
 	if (ses->binding) {

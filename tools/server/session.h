@@ -55,6 +55,8 @@ struct session {
 	uint64_t epoch;			/* of the data connections, 0: none yet */
 	uint64_t budget;		/* bytes kept for it: conn.h, rule 4 */
 	uint64_t credit;		/* space that it may use: space.h */
+	uint64_t granted;		/* of it, ever; UINT64_MAX: before a restart, unknown */
+	uint64_t credit_epoch;		/* in which it said last what it holds */
 	uint64_t io;			/* data I/O submitted and not ended */
 	struct req *binding;		/* BIND that waits for io to end */
 	struct numbers taken;		/* taken by force: said again on new connections */

@@ -25,31 +25,43 @@ static uint64_t reserve(const struct store_statfs *st)
 	return bytes < st->total / 8 ? bytes : st->total / 8;
 }
 
-/* What can still be promised to anybody. The store is asked once a millisecond. */
-static uint64_t room(struct disk *disk)
+/* The store is asked once a millisecond; NULL: nothing can be written to it. */
+static const struct store_statfs *space_now(struct disk *disk)
 {
-	const struct store_statfs *st = &disk->space;
-	uint64_t kept, now = disk->server->loop.now;
+	uint64_t now = disk->server->loop.now;
 
 	if (store_failed(disk->store))
-		return 0;
+		return NULL;
 	if (disk->space_at != now && store_statfs(disk->store, &disk->space))
-		return 0;
+		return NULL;
 	disk->space_at = now;
+	return &disk->space;
+}
+
+/* What can still be promised to anybody. */
+static uint64_t room(struct disk *disk)
+{
+	const struct store_statfs *st = space_now(disk);
+	uint64_t kept;
+
+	if (!st)
+		return 0;
 	kept = reserve(st) + disk->server->credit;
 	return st->avail > kept ? st->avail - kept : 0;
 }
 
-void space_set(struct session *ses, uint64_t have)
+static void set_credit(struct session *ses, uint64_t have)
 {
 	struct server *server = ses->disk->server;
 
-	/* nobody holds more than a disk has: a lie would only starve others */
-	if (have > 1ull << 50)
-		have = 1ull << 50;
 	server->credit -= ses->credit;
 	server->credit += have;
 	ses->credit = have;
+}
+
+void space_end(struct session *ses)
+{
+	set_credit(ses, 0);
 }
 
 uint64_t space_grant(struct session *ses, uint64_t want)
@@ -66,7 +78,8 @@ uint64_t space_grant(struct session *ses, uint64_t want)
 	want &= ~(SPACE_PAGE - 1);
 	if (want > left)
 		return 0;
-	space_set(ses, ses->credit + want);
+	set_credit(ses, ses->credit + want);
+	ses->granted = ses->granted < UINT64_MAX - want ? ses->granted + want : UINT64_MAX;
 	return want;
 }
 
@@ -74,7 +87,7 @@ uint64_t space_settle(struct session *ses, uint64_t bytes)
 {
 	uint64_t target = room(ses->disk) / 8;
 
-	space_set(ses, ses->credit > bytes ? ses->credit - bytes : 0);
+	set_credit(ses, ses->credit > bytes ? ses->credit - bytes : 0);
 	if (target > TARGET_MAX)
 		target = TARGET_MAX;
 	if (ses->credit >= target)
@@ -89,6 +102,18 @@ bool space_short(struct disk *disk)
 	return !store_statfs(disk->store, &st) && st.avail < 2 * reserve(&st);
 }
 
+/* The first CREDIT of an epoch: rule 4. */
+static void believe(struct session *ses, uint64_t have)
+{
+	const struct store_statfs *st = space_now(ses->disk);
+
+	if (have > ses->granted)
+		have = ses->granted;
+	if (st && have > st->avail)
+		have = st->avail;
+	set_credit(ses, have);
+}
+
 void handle_credit(struct req *req)
 {
 	struct archil_credit_req *msg = (void *)req->body;
@@ -96,7 +121,10 @@ void handle_credit(struct req *req)
 	struct archil_credit_rep rep;
 	uint64_t want = le64_to_cpu(msg->want), granted = 0;
 
-	space_set(ses, le64_to_cpu(msg->have));
+	if (ses->credit_epoch != ses->epoch) {
+		ses->credit_epoch = ses->epoch;
+		believe(ses, le64_to_cpu(msg->have));
+	}
 	if (want && !(ses->rec.flags & ARCHIL_OS_RO))
 		granted = space_grant(ses, want);
 	if (want && !granted)

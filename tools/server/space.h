@@ -10,6 +10,10 @@
  *    writer does not run dry while there is room.
  * 3. The reserve makes room for what was accepted: engine overhead, rounding, and
  *    credit that clients hold over a restart of the server, until they say so.
+ * 4. What a client says that it holds is believed from the first CREDIT of each
+ *    epoch only: later ones may have been sent before a reply arrived. It is never
+ *    more than the session was granted, nor, after a restart of the server, than
+ *    there is room: a lie must not starve others.
  */
 #ifndef ARCHIL_SPACE_H
 #define ARCHIL_SPACE_H
@@ -26,8 +30,8 @@ struct disk;
 uint64_t space_settle(struct session *ses, uint64_t bytes);
 /* Grants up to want on top of what it has. */
 uint64_t space_grant(struct session *ses, uint64_t want);
-/* It holds so much, whatever was thought before. */
-void space_set(struct session *ses, uint64_t have);
+/* A session has ended: it holds nothing any more. */
+void space_end(struct session *ses);
 /* Is space so short that removed files should go now? */
 bool space_short(struct disk *disk);
 
