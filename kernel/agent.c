@@ -202,21 +202,21 @@ int archil_upcall_call(struct archil_upcall *up, unsigned int seconds)
 	return err;
 }
 
-/* Move what @m has on one of the lists to another one. */
-static void archil_upcalls_collect(struct list_head *from, struct archil_mount *m,
+/* Move what @m has on one of the lists, of this type if not 0, to another one. */
+static void archil_upcalls_collect(struct list_head *from, struct archil_mount *m, u32 type,
 				   struct list_head *to)
 {
 	struct archil_upcall *up, *next;
 
 	list_for_each_entry_safe(up, next, from, list) {
-		if (up->mount != m)
+		if (up->mount != m || (type && up->type != type))
 			continue;
 		archil_upcall_dequeue(up);
 		list_add_tail(&up->list, to);
 	}
 }
 
-void archil_upcalls_drop(struct archil_mount *m)
+void archil_upcalls_drop(struct archil_mount *m, u32 type)
 {
 	struct archil_agent *agent = archil_agent_of(m->net);
 	struct archil_upcall *up;
@@ -225,8 +225,8 @@ void archil_upcalls_drop(struct archil_mount *m)
 	u32 portid;
 
 	spin_lock(&agent->lock);
-	archil_upcalls_collect(&agent->fetched, m, &fetched);
-	archil_upcalls_collect(&agent->pending, m, &pending);
+	archil_upcalls_collect(&agent->fetched, m, type, &fetched);
+	archil_upcalls_collect(&agent->pending, m, type, &pending);
 	portid = agent->portid;
 	spin_unlock(&agent->lock);
 	list_for_each_entry(up, &fetched, list)

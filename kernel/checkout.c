@@ -3,7 +3,7 @@
  * Checkout and checkin, carried by the agent.
  *
  * 1. What the session holds beneath (checkout) or at and beneath (checkin) is
- *    quiesced and flushed before the server is asked: the server closes a log at what it
+ *    quiesced, in order of number as in across.c, and flushed before the server is asked: the server closes a log at what it
  *    has applied, and that must be all.
  * 2. Once the agent has seen the request, the server may carry it out whenever it
  *    likes: a caller who goes away leaves everything quiesced until the answer.
@@ -18,6 +18,7 @@
 #include "inode.h"
 #include "names.h"
 #include "netlink.h"
+#include "orphan.h"
 
 struct archil_ctl {
 	refcount_t ref;			/* caller; the upcall until its effect is taken in */
@@ -72,6 +73,9 @@ static bool archil_deleg_beneath(struct archil_deleg *d, struct dentry *dir)
 {
 	bool is = false;
 
+	/* Its name may have been dropped. */
+	if (d->ino == archil_i(d_inode(dir))->ino)
+		return d->origin;
 	spin_lock(&d->mount->delegs.lock);
 	if (d->root)
 		is = is_subdir(d->root, dir);
@@ -96,9 +100,9 @@ static int archil_ctl_hold(struct archil_ctl *ctl, struct archil_deleg *d)
 		ctl->held = held;
 		ctl->cap_held = cap;
 	}
-	err = archil_deleg_quiesce(d);
+	err = archil_deleg_quiesce_wait(d);
 	if (err)
-		return err == -EAGAIN ? 0 : err;
+		return err == -EAGAIN || err == -EIO ? 0 : err;
 	refcount_inc(&d->ref);
 	ctl->held[ctl->nr_held++] = d;
 	return 0;
@@ -143,31 +147,8 @@ static void archil_ctl_let_go(struct archil_ctl *ctl)
 
 static int archil_orphan_moves(struct archil_deleg *old, struct inode *inode, void *arg)
 {
-	struct archil_inode *ai = archil_i(inode);
-	struct archil_mount *m = old->mount;
-	struct archil_grant grant = { };
-	struct archil_deleg *d;
-	struct archil_wattr attr;
-	u64 commit;
-	int err;
-
-	if (!test_bit(ARCHIL_I_ORPHAN, &ai->flags))
-		return 0;
-	d = archil_deleg_alloc(m);
-	if (!d)
-		return 0;
-	err = archil_ask_attr(inode, &attr, &commit);
-	if (err || !attr.deleg) {
-		archil_deleg_put(d);
-		return 0;
-	}
-	grant.number = attr.deleg;
-	grant.ino = attr.ino;
-	grant.commit = cpu_to_le64(min(commit, ai->commit));
-	refcount_inc(&d->ref);
-	archil_deleg_install(d, &grant, NULL);
-	archil_inode_own(ai, d, READ_ONCE(m->delegs.epoch));
-	archil_deleg_put(d);
+	if (test_bit(ARCHIL_I_ORPHAN, &archil_i(inode)->flags))
+		archil_orphan_adopt(inode);
 	return 0;
 }
 
@@ -190,6 +171,7 @@ static void archil_ctl_close_held(struct archil_ctl *ctl)
 		if (ctl->checkin)
 			archil_deleg_for_inodes(d, archil_given_back, NULL);
 		archil_deleg_close(d);
+		archil_orphans_closed(d);
 		archil_deleg_put(d);
 	}
 	ctl->nr_held = 0;

@@ -22,12 +22,16 @@
  *    of an unknown number is kept until no grant can be on its way.
  * 6. A delegation's root dentry is pinned, so the path from there to the mounted root is in
  *    memory, and what lies beneath a directory can be told.
+ * 7. What covers an inode is found by walking up its name, as long as that is hashed: a
+ *    dropped name says nothing about where its inode is. What the server said it had moved
+ *    (archil_inode_place()) goes before names.
  */
 #include <linux/dcache.h>
 #include <linux/slab.h>
 
 #include "inode.h"
 #include "names.h"
+#include "orphan.h"
 #include "pagecache.h"
 #include "trace.h"
 
@@ -39,6 +43,7 @@ void archil_delegs_init(struct archil_mount *m)
 	ds->numbers = RB_ROOT;
 	hash_init(ds->inos);
 	mutex_init(&ds->checkout_mutex);
+	mutex_init(&ds->orphan_mutex);
 }
 
 /* ---- life ---- */
@@ -59,6 +64,7 @@ struct archil_deleg *archil_deleg_alloc(struct archil_mount *m)
 	init_waitqueue_head(&d->wait);
 	spin_lock_init(&d->inodes_lock);
 	INIT_LIST_HEAD(&d->inodes);
+	INIT_LIST_HEAD(&d->releases);
 	archil_log_init(&d->log);
 	INIT_WORK(&d->revoke_work, archil_deleg_revoke_work);
 	return d;
@@ -66,8 +72,10 @@ struct archil_deleg *archil_deleg_alloc(struct archil_mount *m)
 
 void archil_deleg_put(struct archil_deleg *d)
 {
-	if (d && refcount_dec_and_test(&d->ref))
-		kfree_rcu(d, rcu);
+	if (!d || !refcount_dec_and_test(&d->ref))
+		return;
+	archil_orphans_forget(d);
+	kfree_rcu(d, rcu);
 }
 
 /* The first with a number of at least this. */
@@ -89,21 +97,24 @@ static struct archil_deleg *archil_deleg_from(struct archil_delegs *ds, u64 numb
 	return found;
 }
 
-static void archil_deleg_insert(struct archil_delegs *ds, struct archil_deleg *d)
+/* False: there is one of that number. */
+static bool archil_deleg_insert(struct archil_delegs *ds, struct archil_deleg *d)
 {
 	struct rb_node **link = &ds->numbers.rb_node, *parent = NULL;
+	u64 number;
 
 	while (*link) {
 		parent = *link;
-		if (d->number < rb_entry(parent, struct archil_deleg, by_number)->number)
-			link = &parent->rb_left;
-		else
-			link = &parent->rb_right;
+		number = rb_entry(parent, struct archil_deleg, by_number)->number;
+		if (d->number == number)
+			return false;
+		link = d->number < number ? &parent->rb_left : &parent->rb_right;
 	}
 	rb_link_node(&d->by_number, parent, link);
 	rb_insert_color(&d->by_number, &ds->numbers);
 	hash_add_rcu(ds->inos, &d->by_ino, d->ino);
 	WRITE_ONCE(ds->count, ds->count + 1);
+	return true;
 }
 
 /* False: it was not there any more. */
@@ -125,7 +136,7 @@ void archil_deleg_install(struct archil_deleg *d, const struct archil_grant *g,
 			  struct dentry *root)
 {
 	struct archil_delegs *ds = &d->mount->delegs;
-	bool lost = false;
+	bool lost = false, fine;
 	unsigned int i;
 
 	d->number = le64_to_cpu(g->number);
@@ -136,12 +147,20 @@ void archil_deleg_install(struct archil_deleg *d, const struct archil_grant *g,
 	d->root = dget(root);
 
 	spin_lock(&ds->lock);
-	archil_deleg_insert(ds, d);
-	if (d->origin == ARCHIL_ORIGIN_CHECKOUT)
+	fine = d->number && d->number != U64_MAX && archil_deleg_insert(ds, d);
+	if (fine && d->origin == ARCHIL_ORIGIN_CHECKOUT)
 		WRITE_ONCE(ds->names_epoch, ds->names_epoch + 1);
 	for (i = 0; i < ds->nr_early; i++)
 		lost |= ds->early[i] == d->number;
 	spin_unlock(&ds->lock);
+	if (!fine) {
+		pr_err("mount %llu: the server grants delegation %llu, which cannot be\n",
+		       d->mount->id, d->number);
+		d->root = NULL;
+		dput(root);	/* not the last reference */
+		archil_deleg_put(d);
+		return;
+	}
 	trace_archil_grant(d->mount->id, d->number, d->ino, d->origin);
 	if (lost)
 		archil_deleg_lost(d);
@@ -205,38 +224,50 @@ struct archil_deleg *archil_deleg_next(struct archil_mount *m, u64 number)
 
 /* ---- which one covers an inode ---- */
 
+/* One on just this inode, with a reference; or NULL. Under RCU. */
 static struct archil_deleg *archil_deleg_at(struct archil_mount *m, u64 ino)
 {
 	struct archil_deleg *d;
 
 	hash_for_each_possible_rcu(m->delegs.inos, d, by_ino, ino)
 		if (d->ino == ino)
-			return d;
+			return refcount_inc_not_zero(&d->ref) ? d : NULL;
 	return NULL;
+}
+
+/* What this inode by itself tells, with a reference; or NULL. Under RCU. */
+static struct archil_deleg *archil_deleg_here(struct archil_mount *m, struct inode *inode)
+{
+	struct archil_inode *ai = archil_i(inode);
+	struct archil_deleg *d = archil_deleg_at(m, ai->ino);
+	u64 placed = READ_ONCE(ai->placed);
+
+	if (!d && placed && READ_ONCE(ai->placed_epoch) == READ_ONCE(m->delegs.epoch))
+		d = archil_deleg_by_number(m, placed);
+	return d;
 }
 
 /* Walk up from a name. A rename under way makes it start again. */
 static struct archil_deleg *archil_deleg_walk(struct archil_mount *m, struct dentry *dentry)
 {
-	struct archil_deleg *d;
+	struct archil_deleg *d = NULL;
 	struct dentry *p;
 	struct inode *inode;
 	unsigned int seq;
 
 	rcu_read_lock();
 	do {
-		seq = read_seqbegin(&rename_lock);
+		archil_deleg_put(d);
 		d = NULL;
+		seq = read_seqbegin(&rename_lock);
 		for (p = dentry;; p = READ_ONCE(p->d_parent)) {
 			inode = d_inode_rcu(p);
 			if (inode)
-				d = archil_deleg_at(m, archil_i(inode)->ino);
-			if (d || IS_ROOT(p))
+				d = archil_deleg_here(m, inode);
+			if (d || IS_ROOT(p) || d_unhashed(p))
 				break;
 		}
 	} while (read_seqretry(&rename_lock, seq));
-	if (d && !refcount_inc_not_zero(&d->ref))
-		d = NULL;
 	rcu_read_unlock();
 	return d;
 }
@@ -249,22 +280,28 @@ static struct archil_deleg *archil_deleg_search(struct inode *inode, struct dent
 	struct dentry *alias;
 
 	rcu_read_lock();
-	d = archil_deleg_at(m, ai->ino);
-	if (d && !refcount_inc_not_zero(&d->ref))
-		d = NULL;
+	d = archil_deleg_here(m, inode);
 	rcu_read_unlock();
 	if (d)
 		return d;
 	if (!S_ISDIR(inode->i_mode) && inode->i_nlink > 1)
 		return ai->home_deleg ? archil_deleg_by_number(m, ai->home_deleg) : NULL;
-	if (dentry && d_inode(dentry) == inode)
+	if (dentry && d_inode(dentry) == inode && (IS_ROOT(dentry) || !d_unhashed(dentry)))
 		return archil_deleg_walk(m, dentry);
-	alias = d_find_any_alias(inode);
+	alias = d_find_alias(inode);
 	if (!alias)
 		return NULL;
 	d = archil_deleg_walk(m, alias);
 	dput(alias);
 	return d;
+}
+
+void archil_inode_place(struct archil_inode *ai, u64 number, u32 epoch)
+{
+	spin_lock(&ai->lock);
+	WRITE_ONCE(ai->placed_epoch, epoch);
+	WRITE_ONCE(ai->placed, number);
+	spin_unlock(&ai->lock);
 }
 
 /* Forget what is cached; returns it, with its reference. Under own_mutex. */
@@ -412,6 +449,35 @@ int archil_not_owned(struct inode *inode)
 	return READ_ONCE(ai->other) ? -EBUSY : -EROFS;
 }
 
+/* Do the names in memory not tell what covers it? */
+static bool archil_names_silent(struct inode *inode, struct dentry *dentry)
+{
+	if (!S_ISDIR(inode->i_mode) && inode->i_nlink != 1)
+		return true;
+	return dentry && !IS_ROOT(dentry) && d_unhashed(dentry);
+}
+
+/* Where names do not tell, the server does. 0: it is ours, enter again; -EROFS; others. */
+static int archil_deleg_ask(struct inode *inode, struct dentry *dentry)
+{
+	struct archil_delegs *ds = &archil_mnt(inode->i_sb)->delegs;
+	struct archil_inode *ai = archil_i(inode);
+	u32 epoch = READ_ONCE(ds->epoch);
+	int err;
+
+	if (!archil_names_silent(inode, dentry) || !READ_ONCE(ds->count))
+		return -EROFS;
+	err = archil_revalidate(inode, true);
+	if (err)
+		return err;
+	if (!ai->home_deleg)
+		return -EROFS;
+	if (!inode->i_nlink)
+		return archil_orphan_adopt(inode);
+	archil_inode_place(ai, ai->home_deleg, epoch);
+	return 0;
+}
+
 int archil_own(struct inode *inode, struct dentry *dentry, bool dynamic,
 	       struct archil_deleg **dp)
 {
@@ -431,15 +497,13 @@ int archil_own(struct inode *inode, struct dentry *dentry, bool dynamic,
 		}
 		if (err != -EROFS || sb_rdonly(inode->i_sb))
 			return err;
-		/* With several links the server knows whose it is, and may have changed its mind. */
-		if (!S_ISDIR(inode->i_mode) && inode->i_nlink > 1 && !asked &&
-		    READ_ONCE(archil_mnt(inode->i_sb)->delegs.count)) {
+		if (!asked) {
 			asked = true;
-			err = archil_revalidate(inode, true);
-			if (err)
-				return err;
-			if (ai->home_deleg)
+			err = archil_deleg_ask(inode, dentry);
+			if (!err)
 				continue;
+			if (err != -EROFS)
+				return err;
 		}
 		/* Given back, and nobody has named it since: this comes through an old descriptor. */
 		if (!dynamic || !S_ISREG(inode->i_mode) || test_bit(ARCHIL_I_GIVEN, &ai->flags))
@@ -458,13 +522,16 @@ void archil_deleg_resume(struct archil_deleg *d)
 	struct archil_delegs *ds = &d->mount->delegs;
 
 	spin_lock(&ds->lock);
-	if (d->state == ARCHIL_OWN_DRAINING)
+	if (d->state == ARCHIL_OWN_DRAINING) {
 		WRITE_ONCE(d->state, ARCHIL_OWN_LIVE);
+		archil_orphans_go_on(d);
+	}
 	spin_unlock(&ds->lock);
 	wake_up_all(&d->wait);
 }
 
-int archil_deleg_quiesce(struct archil_deleg *d)
+/* No more changes. 0; -EAGAIN: it is not live; -EINTR: killed. */
+static int archil_deleg_quiesce(struct archil_deleg *d)
 {
 	struct archil_delegs *ds = &d->mount->delegs;
 	bool live;
@@ -481,6 +548,26 @@ int archil_deleg_quiesce(struct archil_deleg *d)
 		return 0;
 	archil_deleg_resume(d);
 	return -EINTR;
+}
+
+int archil_deleg_quiesce_wait(struct archil_deleg *d)
+{
+	int err;
+
+	while ((err = archil_deleg_quiesce(d)) == -EAGAIN) {
+		switch (READ_ONCE(d->state)) {
+		case ARCHIL_OWN_CLOSED:
+			return -EAGAIN;
+		case ARCHIL_OWN_TAKEN:
+			return -EIO;
+		default:
+			refcount_inc(&d->ref);
+			err = archil_deleg_wait(d);
+			if (err)
+				return err;
+		}
+	}
+	return err;
 }
 
 /*
@@ -597,11 +684,14 @@ static void archil_deleg_revoke_work(struct work_struct *work)
 	struct archil_deleg *d = container_of(work, struct archil_deleg, revoke_work);
 	struct dentry *root;
 
+	archil_log_fail(d);	/* first: what lost something is judged by its log */
 	spin_lock(&d->mount->delegs.lock);
 	root = d->root;
 	d->root = NULL;
 	spin_unlock(&d->mount->delegs.lock);
-	archil_deleg_for_inodes(d, archil_lose_inode, NULL);
+	/* While the superblock dies nobody is left to be told, and no inode may be held. */
+	if (!READ_ONCE(d->mount->dying))
+		archil_deleg_for_inodes(d, archil_lose_inode, NULL);
 	WRITE_ONCE(d->cleaned, true);
 	wake_up_all(&d->wait);
 	dput(root);
@@ -618,6 +708,9 @@ void archil_deleg_lost(struct archil_deleg *d)
 		return;
 	}
 	WRITE_ONCE(ds->names_epoch, ds->names_epoch + 1);
+	refcount_inc(&d->ref);
+	/* Its reference goes to the work, under the lock: who unmounts finds the one or the other. */
+	queue_work(d->mount->wq, &d->revoke_work);
 	spin_unlock(&ds->lock);
 
 	if (d->origin)
@@ -625,8 +718,7 @@ void archil_deleg_lost(struct archil_deleg *d)
 	trace_archil_lost(d->mount->id, d->number);
 	archil_log_fail(d);
 	wake_up_all(&d->wait);
-	/* The tables' reference goes to the work. */
-	queue_work(d->mount->wq, &d->revoke_work);
+	archil_deleg_put(d);
 }
 
 void archil_deleg_revoked(struct archil_mount *m, u64 number)

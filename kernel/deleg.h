@@ -49,6 +49,8 @@ struct archil_deleg {
 	struct mutex walk_mutex;	/* one walk over inodes at a time */
 
 	struct archil_log log;
+	struct list_head releases;	/* of orphans evicted while it drains; delegs->lock */
+	bool released;			/* an orphan's own, and its RELEASE is appended */
 	struct work_struct revoke_work;
 	bool cleaned;			/* revoke_work is through; wait tells */
 };
@@ -69,6 +71,7 @@ struct archil_delegs {
 	 */
 	u64 early[ARCHIL_SLOTS];
 	unsigned int nr_early;
+	struct mutex orphan_mutex;	/* one orphan's delegation is asked for at a time */
 	struct mutex checkout_mutex;	/* one checkout or checkin of this mount at a time */
 };
 
@@ -81,7 +84,8 @@ struct archil_deleg *archil_deleg_alloc(struct archil_mount *m);
 void archil_deleg_put(struct archil_deleg *d);
 /*
  * Make a prepared delegation the one that the server granted. Never blocks.
- * @root may be NULL. Consumes the caller's reference to @d.
+ * @root may be NULL. Consumes the caller's reference to @d. What no honest server
+ * grants is reported and not installed.
  */
 void archil_deleg_install(struct archil_deleg *d, const struct archil_grant *g,
 			  struct dentry *root);
@@ -100,6 +104,12 @@ bool archil_owned(struct inode *inode);
 /* Cache a delegation in an inode; forget it (the cached reference is returned, or NULL). */
 void archil_inode_own(struct archil_inode *ai, struct archil_deleg *d, u32 epoch);
 struct archil_deleg *archil_inode_disown(struct archil_inode *ai);
+/*
+ * The server said at this delegs->epoch that the inode, whatever its names in
+ * memory are, is in delegation @number (0: in none of ours). Believed while that lives and the
+ * epoch does not move. Never blocks.
+ */
+void archil_inode_place(struct archil_inode *ai, u64 number, u32 epoch);
 
 /*
  * Enter a change of this inode: while inside, the delegation does not finish
@@ -124,8 +134,12 @@ int archil_own(struct inode *inode, struct dentry *dentry, bool dynamic,
 /* Why may this not be changed? Asks the server: -EBUSY, else -EROFS. */
 int archil_not_owned(struct inode *inode);
 
-/* No more changes; 0 when none is under way. -EAGAIN: it is not live; -EINTR: killed. */
-int archil_deleg_quiesce(struct archil_deleg *d);
+/*
+ * No more changes; 0 when none is under way. Waits, killably, while somebody else
+ * drains it: so who takes several takes them in order of number. -EAGAIN: it is
+ * closed; -EIO: lost; -EINTR.
+ */
+int archil_deleg_quiesce_wait(struct archil_deleg *d);
 /* Not given back after all. */
 void archil_deleg_resume(struct archil_deleg *d);
 /* Write back everything in it and wait. 0, -EINTR (if @killable), -EIO. */

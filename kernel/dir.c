@@ -3,16 +3,18 @@
  * Names: looking up and changing them.
  *
  * A change takes one of two ways. Where one delegation covers everything that
- * changes, it is a record in its log (archil_dir_log): prepare what can fail, enter,
- * append, change memory, leave; the acknowledgment is fsync's affair. Otherwise it
- * is a CHANGE (archil_dir_sync): the logs concerned are drained, the server does it or
- * says why not, and memory follows the reply.
+ * changes, it is a record in its log: prepare what can fail, enter, append, change
+ * memory, leave; the acknowledgment is fsync's affair. Otherwise it is a CHANGE: the
+ * server makes the new name (archil_create_sync()), or what is concerned is drained first
+ * (across.c); it does it or says why not, and memory follows the reply.
  */
 #include <linux/slab.h>
 
+#include "across.h"
 #include "dir.h"
 #include "inode.h"
 #include "names.h"
+#include "orphan.h"
 #include "pagecache.h"
 
 /* ---- looking up ---- */
@@ -252,11 +254,12 @@ static struct inode *archil_create_log(struct inode *dir, struct dentry *dentry,
 		if (IS_ERR(e))
 			return ERR_CAST(e);
 		err = archil_deleg_enter(dir, dentry->d_parent, &d);
-		if (!err && archil_i(dir)->commit >= d->commit)
+		if (!err && archil_i(dir)->commit >= d->commit &&
+		    (tmp || rec->cookie == archil_cookie(dir)))
 			break;
 		archil_entry_free(archil_mnt(dir->i_sb), e);
 		if (!err) {
-			archil_deleg_leave(d);	/* a new one: its cookies are not known yet */
+			archil_deleg_leave(d);	/* a new one: its cookies were not known yet */
 			continue;
 		}
 		if (err == -EAGAIN)
@@ -318,13 +321,16 @@ static struct inode *archil_create_sync(struct inode *dir, struct dentry *dentry
 	int err;
 
 	rec->cookie = 0;
-	err = archil_sync_change(archil_mnt(dir->i_sb), rec, grant, dentry, &rep, &commit);
+	err = archil_sync_create(archil_mnt(dir->i_sb), rec, grant, dentry, &rep, &commit);
 	if (err) {
 		/* Somebody was quicker: the VFS looks again, and knows whether that matters. */
 		d_drop(dentry);
 		return ERR_PTR(err == -EEXIST ? -ESTALE : err);
 	}
-	inode = archil_iget(dir->i_sb, &rep.attr, commit, rec->data, rec->data_len);
+	if (le64_to_cpu(rep.attr.ino) == rec->ino)
+		inode = archil_iget(dir->i_sb, &rep.attr, commit, rec->data, rec->data_len);
+	else
+		inode = ERR_PTR(-EUCLEAN);
 	if (IS_ERR(inode)) {
 		d_drop(dentry);
 		return inode;
@@ -417,12 +423,6 @@ static bool archil_same_deleg(struct inode *inode, struct dentry *dentry, struct
 	return own == d;
 }
 
-/* Everything of this inode, and what was appended of its delegation, is durable. */
-static int archil_settle(struct inode *inode)
-{
-	return archil_sync_inode(inode, true);
-}
-
 /* EBUSY on anything that would change goes before EROFS on something else. */
 static int archil_refused(int err, struct inode *a, struct inode *b)
 {
@@ -447,10 +447,9 @@ static int archil_link(struct dentry *old, struct inode *dir, struct dentry *den
 		.name_len = dentry->d_name.len,
 	};
 	struct timespec64 now = current_time(dir);
-	struct archil_change_rep rep;
 	struct archil_deleg *d, *d2;
 	struct archil_entry *e;
-	u64 seq, commit;
+	u64 seq;
 	int err;
 
 	err = archil_own(inode, old, false, &d2);
@@ -474,7 +473,7 @@ static int archil_link(struct dentry *old, struct inode *dir, struct dentry *den
 			archil_entry_free(m, e);
 			return err;
 		}
-		if (archil_same_deleg(inode, old, d)) {
+		if (archil_same_deleg(inode, old, d) && rec.cookie == archil_cookie(dir)) {
 			seq = archil_log_append(d, e);
 			if (seq) {
 				archil_i(dir)->next_cookie++;
@@ -492,47 +491,7 @@ static int archil_link(struct dentry *old, struct inode *dir, struct dentry *den
 	}
 	archil_deleg_leave(d);
 
-	rec.cookie = 0;
-	err = archil_settle(inode);
-	if (!err)
-		err = archil_settle(dir);
-	if (!err)
-		err = archil_sync_change(m, &rec, false, NULL, &rep, &commit);
-	if (err) {
-		d_drop(dentry);
-		return err;
-	}
-	archil_inode_relinked(inode, &rep.attr, commit);
-	/* An orphan has a name now, and belongs to the place of that. */
-	if (test_bit(ARCHIL_I_ORPHAN, &ai->flags)) {
-		archil_orphan_cancel(inode);
-		archil_deleg_put(archil_inode_disown(ai));
-	}
-	archil_dir_reread(dir);
-	archil_name_seen(dentry, commit);
-	ihold(inode);
-	d_instantiate(dentry, inode);
-	return 0;
-}
-
-/* A change that no single log can carry: drain, ask, follow the reply. */
-static int archil_unlink_sync(struct inode *dir, struct dentry *dentry, struct archil_record *rec)
-{
-	struct inode *inode = d_inode(dentry);
-	struct archil_change_rep rep;
-	u64 commit;
-	int err;
-
-	err = archil_settle(inode);
-	if (!err)
-		err = archil_settle(dir);
-	if (!err)
-		err = archil_sync_change(archil_mnt(dir->i_sb), rec, false, NULL, &rep, &commit);
-	if (err)
-		return err;
-	archil_inode_relinked(inode, &rep.attr, commit);
-	archil_dir_reread(dir);
-	return 0;
+	return archil_link_across(old, dir, dentry, &rec);
 }
 
 static int archil_dir_is_empty(struct dentry *dentry)
@@ -574,7 +533,7 @@ static int archil_remove(struct inode *dir, struct dentry *dentry)
 			return err;
 	}
 	if (!isdir && inode->i_nlink > 1)
-		return archil_unlink_sync(dir, dentry, &rec);
+		return archil_unlink_across(dir, dentry, &rec);
 
 	e = archil_entry_new(m, &rec, GFP_KERNEL_ACCOUNT, ARCHIL_ENTRY_FREE);
 	if (IS_ERR(e))
@@ -654,40 +613,6 @@ static int archil_rename_log(struct archil_deleg *d, struct inode *old_dir, stru
 	return archil_dir_done(d, seq);
 }
 
-static int archil_rename_sync(struct inode *old_dir, struct dentry *old, struct inode *new_dir,
-			      struct dentry *new, struct archil_record *rec)
-{
-	struct archil_mount *m = archil_mnt(old_dir->i_sb);
-	struct inode *inode = d_inode(old), *target = d_inode(new);
-	struct archil_change_rep rep;
-	u64 commit;
-	int err;
-
-	rec->cookie = 0;
-	err = archil_settle(inode);
-	if (!err && target)
-		err = archil_settle(target);
-	if (!err)
-		err = archil_settle(old_dir);
-	if (!err)
-		err = archil_settle(new_dir);
-	if (!err)
-		err = archil_sync_change(m, rec, false, NULL, &rep, &commit);
-	if (err)
-		return err;
-	/* What is beneath belongs to another delegation now. */
-	spin_lock(&m->delegs.lock);
-	WRITE_ONCE(m->delegs.epoch, m->delegs.epoch + 1);
-	WRITE_ONCE(m->delegs.names_epoch, m->delegs.names_epoch + 1);
-	spin_unlock(&m->delegs.lock);
-	archil_inode_relinked(inode, &rep.attr, commit);
-	if (target)
-		archil_dir_reread(target);
-	archil_dir_reread(old_dir);
-	archil_dir_reread(new_dir);
-	return 0;
-}
-
 static int archil_rename(struct mnt_idmap *idmap, struct inode *old_dir, struct dentry *old,
 			 struct inode *new_dir, struct dentry *new, unsigned int flags)
 {
@@ -737,9 +662,9 @@ static int archil_rename(struct mnt_idmap *idmap, struct inode *old_dir, struct 
 	if (err)
 		return err;
 	if (!S_ISDIR(inode->i_mode) && inode->i_nlink > 1)
-		return archil_rename_sync(old_dir, old, new_dir, new, &rec);
+		return archil_rename_across(old_dir, old, new_dir, new, &rec);
 	if (target && !S_ISDIR(target->i_mode) && target->i_nlink > 1)
-		return archil_rename_sync(old_dir, old, new_dir, new, &rec);
+		return archil_rename_across(old_dir, old, new_dir, new, &rec);
 
 	rec.cookie = exchange ? 0 : archil_cookie(new_dir);
 	e = archil_entry_new(m, &rec, GFP_KERNEL_ACCOUNT, ARCHIL_ENTRY_WAIT);
@@ -754,12 +679,13 @@ static int archil_rename(struct mnt_idmap *idmap, struct inode *old_dir, struct 
 	}
 	one = archil_same_deleg(old_dir, old->d_parent, d) && archil_same_deleg(inode, old, d) &&
 	      (!target || archil_same_deleg(target, new, d)) &&
-	      archil_i(new_dir)->commit >= d->commit;
+	      archil_i(new_dir)->commit >= d->commit &&
+	      (exchange || rec.cookie == archil_cookie(new_dir));
 	if (one)
 		return archil_rename_log(d, old_dir, old, new_dir, new, e, exchange, now);
 	archil_deleg_leave(d);
 	archil_entry_free(m, e);
-	return archil_rename_sync(old_dir, old, new_dir, new, &rec);
+	return archil_rename_across(old_dir, old, new_dir, new, &rec);
 }
 
 const struct inode_operations archil_dir_iops = {

@@ -20,6 +20,7 @@
 
 #include "inode.h"
 #include "file.h"
+#include "orphan.h"
 #include "pagecache.h"
 
 static struct kmem_cache *archil_inode_cache;
@@ -83,39 +84,8 @@ void archil_evict_inode(struct inode *inode)
 	clear_inode(inode);
 	archil_credit_return(archil_mnt(inode->i_sb), atomic64_xchg(&ai->charged, 0));
 	d = archil_inode_disown(ai);
-	if (test_bit(ARCHIL_I_ORPHAN, &ai->flags) && ai->release && d) {
-		archil_log_append(d, ai->release);
-		ai->release = NULL;
-		archil_log_kick(d);
-	}
-	if (ai->release)
-		archil_entry_free(archil_mnt(inode->i_sb), ai->release);
+	archil_orphan_release(inode, d);
 	archil_deleg_put(d);
-}
-
-int archil_orphan_prepare(struct inode *inode)
-{
-	struct archil_inode *ai = archil_i(inode);
-	struct archil_record rec = { .type = ARCHIL_REC_RELEASE, .ino = ai->ino };
-	struct archil_entry *e;
-
-	if (ai->release)
-		return 0;
-	e = archil_entry_new(archil_mnt(inode->i_sb), &rec, GFP_NOFS, ARCHIL_ENTRY_FREE);
-	if (IS_ERR(e))
-		return PTR_ERR(e);
-	ai->release = e;
-	return 0;
-}
-
-void archil_orphan_cancel(struct inode *inode)
-{
-	struct archil_inode *ai = archil_i(inode);
-
-	clear_bit(ARCHIL_I_ORPHAN, &ai->flags);
-	if (ai->release)
-		archil_entry_free(archil_mnt(inode->i_sb), ai->release);
-	ai->release = NULL;
 }
 
 /* ---- times ---- */
@@ -307,7 +277,7 @@ void archil_inode_notify(struct archil_mount *m, const struct archil_wattr *attr
 	rcu_read_unlock();
 }
 
-void archil_inode_relinked(struct inode *inode, const struct archil_wattr *attr, u64 commit)
+void archil_inode_relinked(struct inode *inode, const struct archil_wattr *attr)
 {
 	struct archil_inode *ai = archil_i(inode);
 
@@ -366,20 +336,18 @@ int archil_ask_settled(struct inode *inode)
 	return err == -EIO ? 0 : err;	/* lost: then what the server has is right */
 }
 
-int archil_ask_attr(struct inode *inode, struct archil_wattr *attr, u64 *commit)
+int archil_ask_attr_of(struct archil_mount *m, u64 ino, struct archil_wattr *attr, u64 *commit)
 {
 	struct archil_getattr_req *body;
 	struct archil_req *req;
-	int err = archil_ask_settled(inode);
+	int err;
 
-	if (err)
-		return err;
-	req = archil_req_new(archil_mnt(inode->i_sb), ARCHIL_OP_GETATTR, sizeof(*body),
+	req = archil_req_new(m, ARCHIL_OP_GETATTR, sizeof(*body),
 			     sizeof(struct archil_attr_rep) + ARCHIL_PATH_LEN, GFP_NOFS);
 	if (!req)
 		return -ENOMEM;
 	body = req->body;
-	body->ino = cpu_to_le64(archil_i(inode)->ino);
+	body->ino = cpu_to_le64(ino);
 	err = archil_req_call(req);
 	if (!err) {
 		*attr = ((struct archil_attr_rep *)req->rep)->attr;
@@ -387,6 +355,15 @@ int archil_ask_attr(struct inode *inode, struct archil_wattr *attr, u64 *commit)
 	}
 	archil_req_put(req);
 	return err;
+}
+
+int archil_ask_attr(struct inode *inode, struct archil_wattr *attr, u64 *commit)
+{
+	int err = archil_ask_settled(inode);
+
+	if (err)
+		return err;
+	return archil_ask_attr_of(archil_mnt(inode->i_sb), archil_i(inode)->ino, attr, commit);
 }
 
 int archil_revalidate(struct inode *inode, bool force)
@@ -520,8 +497,10 @@ int archil_setattr(struct mnt_idmap *idmap, struct dentry *dentry, struct iattr 
 	err = archil_own(inode, dentry, !by_file, &d);
 	if (err)
 		goto err_entry;
-	if (ia->ia_valid & ATTR_SIZE)
+	if (ia->ia_valid & ATTR_SIZE) {
 		truncate_setsize(inode, ia->ia_size);
+		archil_credit_of_clean(inode);
+	}
 	seq = archil_log_append(d, e);
 	if (seq) {
 		setattr_copy(idmap, inode, ia);

@@ -26,6 +26,8 @@ struct archil_inode {
 	u64 commit;			/* at which the attributes were read */
 	unsigned long expires;		/* jiffies: until then without asking */
 	u64 home_deleg;			/* several links: the server's word on who covers it */
+	u64 placed;			/* the delegation that it was put into, 0: see its names */
+	u32 placed_epoch;		/* delegs->epoch when it was */
 	bool other;			/* another session owned it when last asked */
 	struct timespec64 btime;
 
@@ -73,13 +75,12 @@ int archil_inode_update(struct inode *inode, const struct archil_wattr *attr, u6
 void archil_inode_notify(struct archil_mount *m, const struct archil_wattr *attr);
 /* What the server says of it now; nothing is updated. Killable. */
 int archil_ask_attr(struct inode *inode, struct archil_wattr *attr, u64 *commit);
+/* The same without an inode, and without waiting for what we appended. */
+int archil_ask_attr_of(struct archil_mount *m, u64 ino, struct archil_wattr *attr, u64 *commit);
 /* What we know is from before ownership ended: ask before using it. */
 void archil_inode_expire(struct inode *inode);
-/* It is about to lose its last name, or begins without one: RELEASE is prepared. */
-int archil_orphan_prepare(struct inode *inode);
-void archil_orphan_cancel(struct inode *inode);
-/* A synchronous change moved its links: follow the reply. */
-void archil_inode_relinked(struct inode *inode, const struct archil_wattr *attr, u64 commit);
+/* A synchronous change moved its links: follow the reply. Never blocks. */
+void archil_inode_relinked(struct inode *inode, const struct archil_wattr *attr);
 /* The server changed it at our asking: ask before using it, owned or not. */
 void archil_dir_reread(struct inode *inode);
 /*

@@ -7,6 +7,7 @@
 #include "inode.h"
 #include "ioctl.h"
 #include "netlink.h"
+#include "transport.h"
 
 /* This boot, this load of the module: what the server knows a dead client by. */
 u8 archil_incarnation[ARCHIL_UUID_LEN] __ro_after_init;
@@ -19,6 +20,9 @@ static int __init archil_init(void)
 	err = archil_inode_cache_init();
 	if (err)
 		return err;
+	err = archil_conn_wq_init();
+	if (err)
+		goto err_wq;
 	archil_debugfs_init();
 	err = archil_netlink_init();
 	if (err)
@@ -37,6 +41,8 @@ err_dev:
 	archil_netlink_exit();
 err_netlink:
 	archil_debugfs_exit();
+	archil_conn_wq_exit();
+err_wq:
 	archil_inode_cache_exit();
 	return err;
 }
@@ -47,6 +53,7 @@ static void __exit archil_exit(void)
 	archil_dev_exit();
 	archil_netlink_exit();
 	archil_debugfs_exit();
+	archil_conn_wq_exit();
 	rcu_barrier();	/* delegations and names that are being freed */
 	archil_inode_cache_exit();
 }

@@ -85,10 +85,11 @@ int archil_upcall_call(struct archil_upcall *up, unsigned int seconds);
  */
 bool archil_upcall_cancel(struct archil_upcall *up, bool force);
 /*
- * End every upcall of this mount but CLOSED ones, with -EIO; those that the agent
- * has are cancelled. Called once the transport is over: no new ones come then.
+ * End the upcalls of this mount of one @type (0: all but CLOSED ones) with -EIO; those
+ * that the agent has are cancelled. Called when no new ones come: the transport is
+ * over, or (FORWARD) the superblock is dying.
  */
-void archil_upcalls_drop(struct archil_mount *m);
+void archil_upcalls_drop(struct archil_mount *m, u32 type);
 /*
  * The session that @up (an OPEN) brought is the mount's now: m->session is set,
  * and archil_mounts_of() finds it. If the agent that opened it has gone meanwhile, its

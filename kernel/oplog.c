@@ -12,6 +12,7 @@
  *    all the same, or says that the delegation was taken, the delegation is lost.
  * 5. Sending waits for memory by trying again, not by failing.
  */
+#include <linux/delay.h>
 #include <linux/sched/mm.h>
 #include <linux/slab.h>
 
@@ -186,6 +187,8 @@ static void archil_batch_done(struct archil_req *req)
 		wake_up_all(&log->wait);
 		if (more)
 			archil_log_go_on(d);
+		else if (READ_ONCE(d->released) && archil_log_idle(d))
+			archil_deleg_close(d);
 		return;
 	}
 	spin_lock(&log->lock);
@@ -273,7 +276,7 @@ static bool archil_log_send_batch(struct archil_deleg *d)
 
 static void archil_log_send(struct work_struct *work)
 {
-	struct archil_log *log = container_of(to_delayed_work(work), struct archil_log, send_work);
+	struct archil_log *log = container_of(work, struct archil_log, send_work);
 	struct archil_deleg *d = container_of(log, struct archil_deleg, log);
 	unsigned int nofs = memalloc_nofs_save();
 	bool due;
@@ -284,12 +287,8 @@ static void archil_log_send(struct work_struct *work)
 		spin_unlock(&log->lock);
 		if (!due)
 			break;
-		if (!archil_log_send_batch(d)) {
-			refcount_inc(&d->ref);
-			if (!queue_delayed_work(d->mount->wq, &log->send_work, HZ / 50))
-				archil_deleg_put(d);
-			break;
-		}
+		if (!archil_log_send_batch(d))
+			msleep(20);	/* rule 5 */
 	}
 	memalloc_nofs_restore(nofs);
 	archil_deleg_put(d);
@@ -299,7 +298,7 @@ static void archil_log_send(struct work_struct *work)
 static void archil_log_go_on(struct archil_deleg *d)
 {
 	refcount_inc(&d->ref);
-	if (mod_delayed_work(d->mount->wq, &d->log.send_work, 0))
+	if (!queue_work(d->mount->wq, &d->log.send_work))
 		archil_deleg_put(d);
 }
 
@@ -372,6 +371,6 @@ void archil_log_init(struct archil_log *log)
 	spin_lock_init(&log->lock);
 	INIT_LIST_HEAD(&log->open);
 	log->next_seq = 1;
-	INIT_DELAYED_WORK(&log->send_work, archil_log_send);
+	INIT_WORK(&log->send_work, archil_log_send);
 	init_waitqueue_head(&log->wait);
 }

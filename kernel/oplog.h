@@ -33,7 +33,7 @@ struct archil_log {
 	u64 want_seq;			/* up to here it is to be sent; protected by lock */
 	unsigned int in_flight;		/* batches; protected by lock */
 	int error;			/* -EIO once the delegation was taken; protected by lock */
-	struct delayed_work send_work;	/* holds a reference while queued */
+	struct work_struct send_work;	/* holds a reference while queued */
 	wait_queue_head_t wait;		/* acked moved, or error */
 	atomic_t backlog;		/* entries not acknowledged */
 	atomic64_t backlog_bytes;

@@ -208,6 +208,22 @@ bool archil_inode_dirty(struct inode *inode)
 	       test_bit(ARCHIL_I_TIMES, &ai->flags) || i_size_read(inode) > ai->logged_size;
 }
 
+void archil_credit_of_clean(struct inode *inode)
+{
+	if (!mapping_tagged(inode->i_mapping, PAGECACHE_TAG_DIRTY) &&
+	    !mapping_tagged(inode->i_mapping, PAGECACHE_TAG_WRITEBACK))
+		archil_credit_return(archil_mnt(inode->i_sb),
+				     atomic64_xchg(&archil_i(inode)->charged, 0));
+}
+
+/* From now on its bytes travel beside the log: after all that are in it. */
+static void archil_set_bulk(struct archil_inode *ai)
+{
+	spin_lock(&ai->lock);	/* see archil_append_content() */
+	set_bit(ARCHIL_I_BULK, &ai->flags);
+	spin_unlock(&ai->lock);
+}
+
 /* Would contents of this size travel in the log? */
 static bool archil_is_small(struct inode *inode, loff_t size)
 {
@@ -228,6 +244,17 @@ static void archil_folio_written(struct inode *inode, struct folio *folio, bool 
 	folio_mark_dirty(folio);
 	set_bit(ARCHIL_I_TIMES, &ai->flags);
 	archil_mark_dirty(inode);
+}
+
+/* Nothing known covers what @file has open. 0: something does; enter again. */
+static int archil_own_again(struct file *file)
+{
+	struct archil_deleg *d;
+	int err = archil_own(file_inode(file), file->f_path.dentry, false, &d);
+
+	if (!err)
+		archil_deleg_leave(d);
+	return err;
 }
 
 /* ---- write(2) ---- */
@@ -262,7 +289,10 @@ static struct folio *archil_write_begin(struct inode *inode, loff_t pos, size_t 
 	}
 }
 
-/* Small contents: what the folio now has at [off, off + len) as a record. */
+/*
+ * Small contents: what the folio now has at [off, off + len) as a record; consumes
+ * @e. -EAGAIN: a store through a mapping came between, the bytes travel in bulk. -EIO.
+ */
 static int archil_append_content(struct inode *inode, struct archil_deleg *d, struct folio *folio,
 				 loff_t pos, size_t len, struct archil_entry *e)
 {
@@ -275,20 +305,28 @@ static int archil_append_content(struct inode *inode, struct archil_deleg *d, st
 		.data = data,
 		.data_len = len,
 	};
-	u64 seq;
+	u64 seq = 0;
+	int err;
 
 	archil_time_to_wire(&rec.time, inode_get_mtime(inode));
 	archil_entry_fill(e, &rec);
 	kunmap_local(data);
-	seq = archil_log_append(d, e);
-	if (!seq)
-		return -EIO;
+	/* Test and append at once: no WRITE is sent before the last CONTENT is in the log. */
 	spin_lock(&ai->lock);
-	ai->last_seq = seq;
-	ai->content_seq = seq;
-	ai->logged_size = max_t(u64, ai->logged_size, pos + len);
+	err = test_bit(ARCHIL_I_BULK, &ai->flags) ? -EAGAIN : 0;
+	if (!err) {
+		seq = archil_log_append(d, e);
+		err = seq ? 0 : -EIO;
+	}
+	if (seq) {
+		ai->last_seq = seq;
+		ai->content_seq = seq;
+		ai->logged_size = max_t(u64, ai->logged_size, pos + len);
+	}
 	spin_unlock(&ai->lock);
-	return 0;
+	if (err == -EAGAIN)
+		archil_entry_free(d->mount, e);
+	return err;
 }
 
 static struct archil_entry *archil_content_entry(struct inode *inode, loff_t pos, size_t len)
@@ -338,7 +376,7 @@ static ssize_t archil_write_one(struct kiocb *iocb, struct inode *inode, loff_t 
 		if (err == -EAGAIN)
 			err = archil_deleg_wait(d);
 		else if (err == -EROFS)
-			err = archil_not_owned(inode);
+			err = archil_own_again(iocb->ki_filp);
 		if (err)
 			goto err_credit;
 	}
@@ -365,14 +403,19 @@ static ssize_t archil_write_one(struct kiocb *iocb, struct inode *inode, loff_t 
 	if (small) {
 		err = archil_append_content(inode, d, folio, pos, copied, e);
 		e = NULL;
-		if (err)
+		if (err && err != -EAGAIN)
 			goto out;
 		if (pos + copied > i_size_read(inode))
 			i_size_write(inode, pos + copied);
-		folio_mark_dirty(folio);
-		archil_mark_dirty(inode);
+		if (err) {
+			err = 0;	/* what was charged is about as much */
+			archil_folio_written(inode, folio, false);
+		} else {
+			folio_mark_dirty(folio);
+			archil_mark_dirty(inode);
+		}
 	} else {
-		set_bit(ARCHIL_I_BULK, &archil_i(inode)->flags);
+		archil_set_bulk(archil_i(inode));
 		if (pos + copied > i_size_read(inode))
 			i_size_write(inode, pos + copied);
 		archil_folio_written(inode, folio, true);
@@ -450,7 +493,11 @@ vm_fault_t archil_page_mkwrite(struct vm_fault *vmf)
 	if (err) {
 		folio_unlock(folio);
 		/* With mmap_lock held, but killably, and no drain needs that lock. */
-		if (err == -EAGAIN && !archil_deleg_wait(d))
+		if (err == -EAGAIN)
+			err = archil_deleg_wait(d);
+		else if (err == -EROFS)
+			err = archil_own_again(file);
+		if (!err)
 			ret = VM_FAULT_NOPAGE;
 		goto out_credit;
 	}
@@ -459,7 +506,7 @@ vm_fault_t archil_page_mkwrite(struct vm_fault *vmf)
 		folio_unlock(folio);
 		goto out_credit;
 	}
-	set_bit(ARCHIL_I_BULK, &archil_i(inode)->flags);
+	archil_set_bulk(archil_i(inode));
 	inode_set_mtime_to_ts(inode, inode_set_ctime_current(inode));
 	archil_folio_written(inode, folio, true);
 	archil_deleg_leave(d);

@@ -35,6 +35,8 @@ vm_fault_t archil_page_mkwrite(struct vm_fault *vmf);
 
 /* Does this file have anything that is not at the server? */
 bool archil_inode_dirty(struct inode *inode);
+/* Pages were dropped: if none is dirty any more, their credit is free again. */
+void archil_credit_of_clean(struct inode *inode);
 /* It has: look at it at the next commit. */
 void archil_mark_dirty(struct inode *inode);
 /*

@@ -8,8 +8,8 @@
  *
  * Unmounting, in this order:
  * 1. everything is written back while the superblock still works;
- * 2. delegations let go of their dentries, and the superblock dies; evicting orphans
- *    appends their RELEASE records;
+ * 2. delegations and requests let go of their dentries, and the superblock dies;
+ *    evicting orphans appends their RELEASE records;
  * 3. the logs are drained again;
  * 4. CLOSE_SESSION on the data connection, so no agent is needed;
  * 5. the connection ends, the agent is told to forget the mount.
@@ -225,6 +225,8 @@ static void archil_mount_end(struct archil_mount *m)
 	list_del_init(&m->list);
 	mutex_unlock(&archil_mounts_lock);
 	archil_transport_exit(m);
+	/* Orphans evicted last were appended, and asked for a commit. */
+	cancel_delayed_work_sync(&m->commit_work);
 	flush_workqueue(m->wq);
 	archil_delegs_exit(m);
 	up = archil_upcall_new(m, ARCHIL_UPCALL_CLOSED);
@@ -248,7 +250,12 @@ static void archil_kill_sb(struct super_block *sb)
 		archil_commit_pass(m);
 		cancel_delayed_work_sync(&m->commit_work);
 		archil_delegs_unpin(m);
-		/* What was lost or given back just now lets go of its dentries and inodes. */
+		/*
+		 * Requests of killed callers, and what was lost or given back just now, let
+		 * go of their dentries and inodes. What the agent has not answered it need not.
+		 */
+		archil_upcalls_drop(m, ARCHIL_UPCALL_FORWARD);
+		archil_slots_wait_idle(m);
 		flush_workqueue(m->wq);
 	}
 	kill_anon_super(sb);
@@ -524,11 +531,16 @@ out:
 
 static int archil_reconfigure(struct fs_context *fc)
 {
-	struct archil_mount *m = archil_mnt(fc->root->d_sb);
+	struct archil_mount *m = archil_mnt(fc->root->d_sb), *opts = fc->s_fs_info;
 
 	sync_filesystem(fc->root->d_sb);
 	if ((m->flags & ARCHIL_MOUNT_RO) && !(fc->sb_flags & SB_RDONLY))
 		return invalfc(fc, "a session opened with ro can not become writable; mount anew");
+	if (opts->flags & ~m->flags)
+		return invalfc(fc, "shared and force are for mounting; mount anew");
+	WRITE_ONCE(m->cache_ttl, opts->cache_ttl);
+	WRITE_ONCE(m->commit, opts->commit);
+	WRITE_ONCE(m->timeo, opts->timeo);
 	return 0;
 }
 
@@ -547,10 +559,17 @@ static const struct fs_context_operations archil_context_ops = {
 
 static int archil_init_fs_context(struct fs_context *fc)
 {
-	struct archil_mount *m = archil_mount_new(fc->net_ns);
+	struct archil_mount *m = archil_mount_new(fc->net_ns), *old;
 
 	if (!m)
 		return -ENOMEM;
+	if (fc->purpose == FS_CONTEXT_FOR_RECONFIGURE) {
+		/* What is not named stays as it is. */
+		old = archil_mnt(fc->root->d_sb);
+		m->cache_ttl = old->cache_ttl;
+		m->commit = old->commit;
+		m->timeo = old->timeo;
+	}
 	fc->s_fs_info = m;
 	fc->ops = &archil_context_ops;
 	return 0;

@@ -30,7 +30,7 @@ struct archil_mount {
 	char *token;			/* or NULL; freed with kfree_sensitive() */
 	uuid_t uuid;
 	u32 flags;			/* ARCHIL_MOUNT_* */
-	unsigned int cache_ttl;		/* seconds */
+	unsigned int cache_ttl;		/* seconds; these three change when remounted */
 	unsigned int commit;		/* seconds */
 	unsigned int timeo;		/* seconds */
 	char server[128];		/* address, for people */

@@ -6,10 +6,15 @@
  *    answered, whoever waits; so the server sees a slot's numbers in order and one
  *    at a time, and the last reply is all that it has to remember.
  * 2. What a grant needs in memory is prepared before asking: the reply's effect
- *    is taken in by done(), without the task that asked.
+ *    is taken in by done(), without the task that asked. done() or that task, when it
+ *    is killed, comes first (op->turn): so done() knows whether names will follow.
+ * 3. Dentries and inodes that a request holds are let go of by a work that is queued
+ *    before the slot is free: who has seen all slots free, and flushed the mount's
+ *    workqueue, knows that none is held.
  */
 #include <linux/slab.h>
 
+#include "across.h"
 #include "inode.h"
 #include "sync.h"
 
@@ -32,6 +37,21 @@ static bool archil_slot_try(struct archil_slots *slots, struct archil_slot *slot
 	}
 	spin_unlock(&slots->lock);
 	return i < ARCHIL_SLOTS;
+}
+
+static bool archil_slots_idle(struct archil_slots *slots)
+{
+	bool idle;
+
+	spin_lock(&slots->lock);
+	idle = bitmap_empty(slots->busy, ARCHIL_SLOTS);
+	spin_unlock(&slots->lock);
+	return idle;
+}
+
+void archil_slots_wait_idle(struct archil_mount *m)
+{
+	wait_event(m->slots.wait, archil_slots_idle(&m->slots));
 }
 
 int archil_slot_get(struct archil_mount *m, struct archil_slot *slot)
@@ -62,15 +82,25 @@ struct archil_sync_op {
 	struct archil_slot slot;
 	struct archil_deleg *deleg;	/* prepared, or NULL */
 	struct dentry *root;		/* reference, for it */
+	struct archil_across *across;	/* or NULL */
+	atomic_t turn;
 	struct kvec vec;
-	struct work_struct free_work;
+	struct archil_req *req;		/* reference while finish_work is queued */
+	struct work_struct finish_work;
 	u8 rec[];
 };
+
+/* True for who comes first of done() and a caller that was killed. */
+static bool archil_sync_first(struct archil_sync_op *op)
+{
+	return atomic_inc_return(&op->turn) == 1;
+}
 
 static void archil_sync_done(struct archil_req *req)
 {
 	struct archil_sync_op *op = req->private;
-	const struct archil_grant *grant = NULL;
+	bool abandoned = !archil_sync_first(op);
+	const struct archil_grant *grant;
 
 	if (!req->error && !req->status) {
 		/* Both replies that can bring a grant begin with it. */
@@ -79,16 +109,27 @@ static void archil_sync_done(struct archil_req *req)
 			archil_deleg_install(op->deleg, grant, op->root);
 			op->deleg = NULL;
 		}
+		/* A name that was just made, and will not be seen to be. */
+		if (abandoned && op->root && d_is_negative(op->root))
+			d_drop(op->root);
+	}
+	if (op->across)
+		archil_across_answered(op->across, req, abandoned);
+	if (op->across || op->root) {
+		refcount_inc(&req->ref);
+		queue_work(req->mount->wq, &op->finish_work);
 	}
 	archil_slot_put(req->mount, &op->slot, !req->error);
 }
 
-static void archil_sync_free(struct work_struct *work)
+static void archil_sync_finish(struct work_struct *work)
 {
-	struct archil_sync_op *op = container_of(work, struct archil_sync_op, free_work);
+	struct archil_sync_op *op = container_of(work, struct archil_sync_op, finish_work);
 
+	if (op->across)
+		archil_across_finish(op->across);
 	dput(op->root);
-	kfree(op);
+	archil_req_put(op->req);
 }
 
 /* May be called from the receiving thread, which must not be the one to evict an inode. */
@@ -98,11 +139,20 @@ static void archil_sync_release(struct archil_req *req)
 
 	if (op->deleg)
 		archil_deleg_put(op->deleg);
-	INIT_WORK(&op->free_work, archil_sync_free);
-	if (op->root)
-		queue_work(req->mount->wq, &op->free_work);
-	else
-		kfree(op);
+	kfree(op);
+}
+
+/* Submit and wait; -EINTR means that done() has been told so. */
+static int archil_sync_call(struct archil_req *req)
+{
+	int err = archil_req_call(req);
+
+	if (err == -EINTR && !archil_sync_first(req->private)) {
+		/* It is ending just now, which waits for nobody. */
+		wait_for_completion(&req->completion);
+		err = archil_req_wait(req);
+	}
+	return err;
 }
 
 /* A request with its slot and what a grant needs; the slot is the first of its body. */
@@ -131,6 +181,8 @@ static struct archil_req *archil_sync_new(struct archil_mount *m, enum archil_op
 		goto err_op;
 	}
 	op->root = dget(root);
+	op->req = req;
+	INIT_WORK(&op->finish_work, archil_sync_finish);
 	memcpy(req->body, &op->slot, sizeof(op->slot));
 	req->private = op;
 	req->done = archil_sync_done;
@@ -144,18 +196,19 @@ err_op:
 	return ERR_PTR(err);
 }
 
-int archil_sync_change(struct archil_mount *m, const struct archil_record *rec, bool grant,
-		       struct dentry *root, struct archil_change_rep *rep, u64 *commit)
+static struct archil_req *archil_sync_record(struct archil_mount *m,
+					     const struct archil_record *rec, bool grant,
+					     struct dentry *root)
 {
 	struct archil_change_req *body;
 	struct archil_sync_op *op;
 	struct archil_req *req;
 	size_t pos = 0, len = archil_record_size(rec);
-	int err;
 
-	req = archil_sync_new(m, ARCHIL_OP_CHANGE, sizeof(*body), sizeof(*rep), len, grant, root);
+	req = archil_sync_new(m, ARCHIL_OP_CHANGE, sizeof(*body),
+			      sizeof(struct archil_change_rep), len, grant, root);
 	if (IS_ERR(req))
-		return PTR_ERR(req);
+		return req;
 	body = req->body;
 	body->flags = cpu_to_le32(grant ? ARCHIL_CH_GRANT : 0);
 	op = req->private;
@@ -166,10 +219,41 @@ int archil_sync_change(struct archil_mount *m, const struct archil_record *rec, 
 	req->out_nr = 1;
 	req->out_len = len;
 	req->urgent = true;
-	err = archil_req_call(req);
-	if (!err && rep)
+	return req;
+}
+
+int archil_sync_create(struct archil_mount *m, const struct archil_record *rec, bool grant,
+		       struct dentry *root, struct archil_change_rep *rep, u64 *commit)
+{
+	struct archil_req *req = archil_sync_record(m, rec, grant, root);
+	int err;
+
+	if (IS_ERR(req))
+		return PTR_ERR(req);
+	err = archil_sync_call(req);
+	if (!err) {
 		memcpy(rep, req->rep, sizeof(*rep));
-	if (!err && commit)
+		*commit = req->commit;
+	}
+	archil_req_put(req);
+	return err;
+}
+
+int archil_sync_across(struct archil_mount *m, const struct archil_record *rec,
+		       struct archil_across *ac, u64 *commit)
+{
+	struct archil_req *req = archil_sync_record(m, rec, false, NULL);
+	struct archil_sync_op *op;
+	int err;
+
+	if (IS_ERR(req)) {
+		archil_across_drop(ac);
+		return PTR_ERR(req);
+	}
+	op = req->private;
+	op->across = ac;
+	err = archil_sync_call(req);
+	if (!err)
 		*commit = req->commit;
 	archil_req_put(req);
 	return err;
@@ -178,6 +262,7 @@ int archil_sync_change(struct archil_mount *m, const struct archil_record *rec, 
 int archil_sync_grant(struct inode *inode, struct dentry *root)
 {
 	struct archil_mount *m = archil_mnt(inode->i_sb);
+	u32 epoch = READ_ONCE(m->delegs.epoch);
 	struct archil_grant_rep rep;
 	struct archil_grant_req *body;
 	struct archil_req *req;
@@ -191,13 +276,16 @@ int archil_sync_grant(struct inode *inode, struct dentry *root)
 	body->ino = cpu_to_le64(archil_i(inode)->ino);
 	body->origin = cpu_to_le32(ARCHIL_ORIGIN_DYNAMIC);
 	req->urgent = true;
-	err = archil_req_call(req);
+	err = archil_sync_call(req);
 	if (!err) {
 		memcpy(&rep, req->rep, sizeof(rep));
 		commit = req->commit;
 	}
 	archil_req_put(req);
-	if (!err)
-		err = archil_inode_update(inode, &rep.attr, commit);
-	return err;
+	if (err)
+		return err;
+	/* We own it through another one already, and did not know. */
+	if (le32_to_cpu(rep.grant.flags) & ARCHIL_GF_COVERED)
+		archil_inode_place(archil_i(inode), le64_to_cpu(rep.grant.number), epoch);
+	return archil_inode_update(inode, &rep.attr, commit);
 }

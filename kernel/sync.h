@@ -11,6 +11,7 @@
 
 #include "shared/record.h"
 
+struct archil_across;
 struct archil_mount;
 struct dentry;
 struct inode;
@@ -28,13 +29,20 @@ int archil_slot_get(struct archil_mount *m, struct archil_slot *slot);
 /* @used: the server has, or may have, seen the number. */
 void archil_slot_put(struct archil_mount *m, const struct archil_slot *slot, bool used);
 
+/* Until no slot is busy. Nobody asks any more. */
+void archil_slots_wait_idle(struct archil_mount *m);
+
 /*
- * One record as a CHANGE. @grant: ask for ownership of the inode that it makes; what is
- * granted is installed, with @root as its name, also if the caller is killed
- * meanwhile. @rep may be NULL. Killable. Errnos of the server.
+ * A CREATE record as a CHANGE. @grant: ask for ownership of the inode that it makes; what is
+ * granted is installed, with @root, the new name, also if the caller is killed
+ * meanwhile. Killable. Errnos of the server.
  */
-int archil_sync_change(struct archil_mount *m, const struct archil_record *rec, bool grant,
+int archil_sync_create(struct archil_mount *m, const struct archil_record *rec, bool grant,
 		       struct dentry *root, struct archil_change_rep *rep, u64 *commit);
+
+/* LINK, UNLINK or RENAME as a CHANGE; for across.c, whose @ac is consumed. Killable. */
+int archil_sync_across(struct archil_mount *m, const struct archil_record *rec,
+		       struct archil_across *ac, u64 *commit);
 
 /*
  * Ownership of a regular file where nobody has it, on the data connection: no

@@ -24,6 +24,20 @@
 #include "super.h"
 #include "trace.h"
 
+/* Connecting again waits for no work of a mount's: those may wait for the connection. */
+static struct workqueue_struct *archil_conn_wq;
+
+int __init archil_conn_wq_init(void)
+{
+	archil_conn_wq = alloc_workqueue("archil-conn", WQ_MEM_RECLAIM | WQ_UNBOUND, 0);
+	return archil_conn_wq ? 0 : -ENOMEM;
+}
+
+void archil_conn_wq_exit(void)
+{
+	destroy_workqueue(archil_conn_wq);
+}
+
 int archil_status_to_errno(u32 status)
 {
 	switch (status) {
@@ -216,7 +230,7 @@ static void archil_transport_connected(struct archil_upcall *up)
 	}
 	spin_lock(&tp->lock);
 	if (tp->state != ARCHIL_TP_OVER)
-		mod_delayed_work(m->wq, &tp->connect_work, HZ);
+		mod_delayed_work(archil_conn_wq, &tp->connect_work, HZ);
 	spin_unlock(&tp->lock);
 }
 
@@ -231,7 +245,7 @@ static void archil_transport_connect(struct work_struct *work)
 		return;
 	up = archil_upcall_new(m, ARCHIL_UPCALL_CONNECT);
 	if (!up) {
-		mod_delayed_work(m->wq, &tp->connect_work, HZ);
+		mod_delayed_work(archil_conn_wq, &tp->connect_work, HZ);
 		return;
 	}
 	up->done = archil_transport_connected;
@@ -250,7 +264,7 @@ void archil_transport_lost(struct archil_mount *m, struct archil_conn *conn)
 		trace_archil_conn(m->id, "lost");
 		if (!tp->connecting) {
 			tp->connecting = true;
-			mod_delayed_work(m->wq, &tp->connect_work, 0);
+			mod_delayed_work(archil_conn_wq, &tp->connect_work, 0);
 		}
 	}
 	spin_unlock(&tp->lock);
@@ -357,7 +371,7 @@ void archil_transport_over(struct archil_mount *m)
 	wake_up_all(&m->inos.wait);
 	wake_up_all(&m->credit.wait);
 	wake_up_all(&m->backlog_wait);
-	archil_upcalls_drop(m);
+	archil_upcalls_drop(m, 0);
 }
 
 static void archil_transport_over_work(struct work_struct *work)
@@ -369,7 +383,7 @@ static void archil_transport_over_work(struct work_struct *work)
 
 void archil_transport_over_async(struct archil_mount *m)
 {
-	queue_work(m->wq, &m->tp.over_work);
+	queue_work(archil_conn_wq, &m->tp.over_work);
 }
 
 void archil_transport_init(struct archil_mount *m)

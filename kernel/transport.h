@@ -91,6 +91,10 @@ struct archil_transport {
 	atomic64_t resent, reconnects, tx_bytes, rx_bytes, records, batches;
 };
 
+/* For all mounts; with the module. */
+int archil_conn_wq_init(void);
+void archil_conn_wq_exit(void);
+
 void archil_transport_init(struct archil_mount *m);
 /* Everything must have been answered or archil_transport_over() called. */
 void archil_transport_exit(struct archil_mount *m);
