@@ -145,6 +145,7 @@ void archil_deleg_install(struct archil_deleg *d, const struct archil_grant *g,
 	d->since = le64_to_cpu(g->since);
 	d->origin = le32_to_cpu(g->origin);
 	d->root = dget(root);
+	refcount_inc(&d->ref);	/* it may be lost as soon as it is in the tables */
 
 	spin_lock(&ds->lock);
 	fine = d->number && d->number != U64_MAX && archil_deleg_insert(ds, d);
@@ -158,12 +159,13 @@ void archil_deleg_install(struct archil_deleg *d, const struct archil_grant *g,
 		       d->mount->id, d->number);
 		d->root = NULL;
 		dput(root);	/* not the last reference */
-		archil_deleg_put(d);
-		return;
+		archil_deleg_put(d);	/* the tables' */
+	} else {
+		trace_archil_grant(d->mount->id, d->number, d->ino, d->origin);
+		if (lost)
+			archil_deleg_lost(d);
 	}
-	trace_archil_grant(d->mount->id, d->number, d->ino, d->origin);
-	if (lost)
-		archil_deleg_lost(d);
+	archil_deleg_put(d);
 }
 
 /* Given back or swallowed; everything in it is durable. May sleep. */

@@ -100,7 +100,9 @@ void archil_entry_free(struct archil_mount *m, struct archil_entry *e)
 u64 archil_log_append(struct archil_deleg *d, struct archil_entry *e)
 {
 	struct archil_log *log = &d->log;
+	u32 len = e->len;
 	bool kick;
+	u64 seq;
 
 	spin_lock(&log->lock);
 	if (log->error) {
@@ -108,20 +110,22 @@ u64 archil_log_append(struct archil_deleg *d, struct archil_entry *e)
 		archil_entry_free(d->mount, e);
 		return 0;
 	}
-	e->seq = log->next_seq++;
+	seq = log->next_seq++;
+	e->seq = seq;
 	list_add_tail(&e->list, &log->open);
-	log->open_bytes += e->len;
+	log->open_bytes += len;
 	kick = log->open_bytes >= ARCHIL_LOG_KICK;
-	spin_unlock(&log->lock);
 	atomic_inc(&log->backlog);
-	atomic64_add(e->len, &log->backlog_bytes);
+	atomic64_add(len, &log->backlog_bytes);
 	atomic_inc(&d->mount->backlog);
-	atomic64_add(e->len, &d->mount->backlog_bytes);
+	atomic64_add(len, &d->mount->backlog_bytes);
+	spin_unlock(&log->lock);
+	/* From here on it may be sent, acknowledged and freed. */
 	archil_commit_soon(d->mount);
-	trace_archil_log_append(d->mount->id, d->number, e->seq, e->len);
+	trace_archil_log_append(d->mount->id, d->number, seq, len);
 	if (kick)
 		archil_log_kick(d);
-	return e->seq;
+	return seq;
 }
 
 /* So much less is waiting for an acknowledgment. */

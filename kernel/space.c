@@ -58,22 +58,20 @@ static int archil_inos_fetch(struct archil_mount *m)
 	struct archil_inos *inos = &m->inos;
 	struct archil_inos_req *body;
 	struct archil_req *req;
+	bool due;
 
-	spin_lock(&inos->lock);
-	if (inos->fetching) {
-		spin_unlock(&inos->lock);
-		return 0;
-	}
-	inos->fetching = true;
-	spin_unlock(&inos->lock);
-
+	/* First: who finds somebody fetching waits for an answer. */
 	req = archil_req_new(m, ARCHIL_OP_INOS, sizeof(*body), sizeof(struct archil_inos_rep),
 			     GFP_NOFS);
-	if (!req) {
-		spin_lock(&inos->lock);
-		inos->fetching = false;
-		spin_unlock(&inos->lock);
+	if (!req)
 		return -ENOMEM;
+	spin_lock(&inos->lock);
+	due = !inos->fetching;
+	inos->fetching = true;
+	spin_unlock(&inos->lock);
+	if (!due) {
+		archil_req_put(req);
+		return 0;
 	}
 	body = req->body;
 	body->want = cpu_to_le32(ARCHIL_INOS_WANT);
@@ -167,22 +165,17 @@ static int archil_credit_fetch(struct archil_mount *m, u64 want)
 {
 	struct archil_credit *credit = &m->credit;
 	struct archil_req *req;
+	bool due;
 
+	req = archil_credit_req(m, want, GFP_NOFS);
+	if (!req)
+		return -ENOMEM;
 	spin_lock(&credit->lock);
-	if (credit->fetching) {
-		spin_unlock(&credit->lock);
-		return 0;
-	}
+	due = !credit->fetching;
 	credit->fetching = true;
 	spin_unlock(&credit->lock);
-	req = archil_credit_req(m, want, GFP_NOFS);
-	if (!req) {
-		spin_lock(&credit->lock);
-		credit->fetching = false;
-		spin_unlock(&credit->lock);
-		return -ENOMEM;
-	}
-	archil_req_submit(req);
+	if (due)
+		archil_req_submit(req);
 	archil_req_put(req);
 	return 0;
 }
