@@ -345,6 +345,63 @@ START_TEST(small_contents_move_to_bulk)
 }
 END_TEST
 
+/* What an inode's data take, as others see it, when it lies between the two; waits for that. */
+static bool takes(struct client *cl, uint64_t ino, uint64_t least, uint64_t most)
+{
+	struct archil_wattr attr;
+	uint64_t bytes;
+
+	for (int i = 0; i < 100; i++) {
+		ck_assert_uint_eq(cl_getattr(cl, ino, &attr), 0);
+		bytes = le64_to_cpu(attr.bytes);
+		if (bytes >= least && bytes <= most)
+			return true;
+		usleep(50000);
+	}
+	printf("takes %llu bytes\n", (unsigned long long)bytes);
+	return false;
+}
+
+/* Of a sparse file what is there, not how long it is; also after a restart. */
+START_TEST(space_is_counted)
+{
+	struct client *a = cl_mount("a", "", 0), *b = cl_mount("b", "", ARCHIL_OS_SHARED);
+	uint64_t ino = cl_make(a, ARCHIL_INO_ROOT, "f", 3, S_IFREG | 0644);
+	unsigned char *data = pattern(1 << 20, 6);
+	struct archil_record rec;
+
+	cl_put(a, ino, 0, data, 65536);
+	cl_put(a, ino, 64 << 20, data, 1 << 20);
+	ck_assert(takes(b, ino, (1 << 20) + 65536, 8 << 20));
+	rec_size(&rec, ino, 0, 0);
+	rec.type = ARCHIL_REC_PUNCH;
+	rec.off = 64 << 20;
+	rec.length = 1 << 20;
+	rec.time = pc_time(5);
+	ck_assert_uint_eq(cl_do(a, &rec), 0);
+	ck_assert(takes(b, ino, 65536, 512 << 10));
+	/* counted before the server ends */
+	cl_put(a, ino, 32 << 20, data, 1 << 20);
+	ps_stop();
+	ps_start();
+	ck_assert_uint_eq(cl_bind(b), 0);
+	ck_assert(takes(b, ino, (1 << 20) + 65536, 8 << 20));
+	ck_assert_uint_eq(cl_bind(a), 0);
+	rec_size(&rec, ino, ARCHIL_SET_SIZE, 4096);
+	ck_assert_uint_eq(cl_do(a, &rec), 0);
+	ck_assert(takes(b, ino, 4096, 8192));
+	rec_size(&rec, ino, 0, 0);
+	rec.type = ARCHIL_REC_ALLOC;
+	rec.length = 2 << 20;
+	rec.time = pc_time(6);
+	ck_assert_uint_eq(cl_do(a, &rec), 0);
+	ck_assert(takes(b, ino, 2 << 20, 4 << 20));
+	cl_unmount(b);
+	cl_unmount(a);
+	free(data);
+}
+END_TEST
+
 /* Before bytes that somebody may have read are overwritten, the change number moves. */
 START_TEST(overwriting_moves_the_change_number)
 {
@@ -363,7 +420,8 @@ START_TEST(overwriting_moves_the_change_number)
 		ck_assert_uint_gt(le64_to_cpu(rep.change), change);
 		ck_assert(!memcmp(b->data.in.payload, i % 2 ? one : two, 65536));
 	}
-	/* while nobody reads, writing on costs no commits */
+	/* while nobody reads, writing on costs no commits; a GETATTR is no READ */
+	ck_assert(takes(b, ino, 65536, 1 << 20));
 	ck_assert_uint_eq(cl_write(a, ino, 0, one, 4096), 0);
 	commits = stat_of("commits");
 	for (int i = 0; i < 10; i++)
@@ -662,6 +720,7 @@ int main(void)
 		PS_TEST(small_contents),
 		PS_TEST(bulk_is_seen_with_its_size_and_not_before),
 		PS_TEST(small_contents_move_to_bulk),
+		PS_TEST(space_is_counted),
 		PS_TEST(overwriting_moves_the_change_number),
 		PS_TEST(what_was_cut_reads_as_zeros),
 		PS_TEST(a_write_waits_for_its_record),

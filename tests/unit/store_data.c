@@ -144,6 +144,7 @@ END_TEST
 static void check_shapes(struct store *store)
 {
 	static char block[65536], out[65536];
+	int64_t space;
 
 	memset(block, 'x', sizeof(block));
 	/* nothing there yet */
@@ -153,6 +154,7 @@ static void check_shapes(struct store *store)
 	ck_assert_int_eq(other(store, STORE_FLUSH, 7, 0, 0), 0);
 	ck_assert_int_eq(other(store, STORE_SEEK_DATA, 7, 3, 0), -ENXIO);
 	ck_assert_int_eq(other(store, STORE_SEEK_HOLE, 7, 3, 0), 3);
+	ck_assert_int_eq(other(store, STORE_SPACE, 7, 0, 0), 0);
 
 	ck_assert_int_eq(rw(store, STORE_WRITE, 7, 0, block, 65536), 65536);
 	ck_assert_int_eq(rw(store, STORE_WRITE, 7, 1 << 20, block, 65536), 65536);
@@ -160,6 +162,14 @@ static void check_shapes(struct store *store)
 	ck_assert_int_eq(other(store, STORE_SEEK_DATA, 7, 65536, 0), 1 << 20);
 	ck_assert_int_eq(other(store, STORE_SEEK_HOLE, 7, 2 << 20, 0), 2 << 20);
 	ck_assert_int_eq(other(store, STORE_SEEK_DATA, 7, 2 << 20, 0), -ENXIO);
+
+	ck_assert_int_eq(other(store, STORE_FLUSH, 7, 0, 0), 0);
+	space = other(store, STORE_SPACE, 7, 0, 0);
+	ck_assert_int_ge(space, 2 * 65536);
+	ck_assert_int_lt(space, 1 << 20);
+	ck_assert_int_eq(other(store, STORE_PUNCH, 7, 1 << 20, 65536), 0);
+	ck_assert_int_eq(other(store, STORE_FLUSH, 7, 0, 0), 0);
+	ck_assert_int_le(other(store, STORE_SPACE, 7, 0, 0), space - 65536);
 
 	ck_assert_int_eq(other(store, STORE_PUNCH, 7, 100, 4000), 0);
 	ck_assert_int_eq(rw(store, STORE_READ, 7, 0, out, 65536), 65536);
@@ -178,6 +188,7 @@ static void check_shapes(struct store *store)
 	ck_assert_int_eq(other(store, STORE_ALLOCATE, 7, 0, 1 << 20), 0);
 	ck_assert_int_eq(rw(store, STORE_READ, 7, 10001, out, 10), 0);
 	ck_assert_int_eq(other(store, STORE_FLUSH, 7, 0, 0), 0);
+	ck_assert_int_ge(other(store, STORE_SPACE, 7, 0, 0), 1 << 20);
 	ck_assert_int_eq(other(store, STORE_REMOVE, 7, 0, 0), 0);
 	ck_assert_int_eq(rw(store, STORE_READ, 7, 0, out, 10), 0);
 	ck_assert_int_eq(other(store, STORE_FLUSH, 7, 0, 0), 0);

@@ -39,6 +39,7 @@ static void idle_remove(struct data *data, struct inode_io *ii)
 static bool busy(const struct inode_io *ii)
 {
 	return ii->n_queue || ii->preparing || ii->cutting || ii->is_behind ||
+	       ii->to_count || ii->counting ||
 	       !STAILQ_EMPTY(&ii->intents) || !TAILQ_EMPTY(&ii->reading) ||
 	       !TAILQ_EMPTY(&ii->writing) || !TAILQ_EMPTY(&ii->written) ||
 	       !TAILQ_EMPTY(&ii->flushing);
@@ -169,7 +170,7 @@ void data_submit(struct disk *disk, struct store_op *op)
 
 bool data_idle(const struct disk *disk)
 {
-	return !disk->data.ops;
+	return !disk->data.ops && TAILQ_EMPTY(&disk->data.count);
 }
 
 /* ---- flushing ---- */
@@ -188,6 +189,8 @@ static void flush_done(struct store_op *op, int64_t result)
 		else
 			write_flushed(io);
 	}
+	if (result >= 0)
+		count_later(ii);
 	if (ii->flush_again) {
 		ii->flush_again = false;
 		inode_io_flush(ii);
@@ -338,6 +341,8 @@ int data_init(struct disk *disk)
 	TAILQ_INIT(&data->idle);
 	TAILQ_INIT(&data->dirty);
 	TAILQ_INIT(&data->behind);
+	TAILQ_INIT(&data->count);
+	data->count_timer.fire = count_fire;
 	data->flush_timer.fire = flush_fire;
 	data->buckets = calloc(INODE_BUCKETS, sizeof(*data->buckets));
 	return data->buckets ? 0 : -ENOMEM;
@@ -350,8 +355,10 @@ void data_destroy(struct disk *disk)
 	struct inode_io *ii;
 	unsigned int i;
 
-	if (disk->server)
+	if (disk->server) {
 		loop_timer_clear(&disk->server->loop, &data->flush_timer);
+		loop_timer_clear(&disk->server->loop, &data->count_timer);
+	}
 	for (i = 0; data->buckets && i < INODE_BUCKETS; i++) {
 		while ((ii = data->buckets[i])) {
 			data->buckets[i] = ii->next;

@@ -21,6 +21,10 @@
  *    for that READ.
  * 7. "Moved since" is remembered while the inode_io is cached (bumped): set by
  *    the commit, cleared by a READ. Forgetting it costs a commit, nothing more.
+ * 8. The space that data take (stat's blocks) is counted when they are flushed: a
+ *    cut's in the commit that ends its intents; that of WRITEs at most COUNT_MS
+ *    later, many inodes in one commit. Nobody waits for it; a crash before leaves
+ *    the old number until the data change again.
  */
 #ifndef ARCHIL_DATA_H
 #define ARCHIL_DATA_H
@@ -42,6 +46,7 @@ struct inode_io;
 enum {
 	FLUSH_MS	= 20,
 	FLUSH_BYTES	= 16 << 20,
+	COUNT_MS	= 500,
 	INODE_BUCKETS	= 16384,
 	INODE_IDLE_MAX	= 32768,
 };
@@ -104,6 +109,11 @@ struct inode_io {
 	bool broken;			/* an intent failed: -EIO until a restart */
 	struct store_op cut_op;
 	struct iovec cut_iov;
+
+	TAILQ_ENTRY(inode_io) count;	/* data->count */
+	bool to_count;			/* is there */
+	bool counting;			/* rule 8: at the store, or on its way to a commit */
+	struct store_op count_op;
 };
 
 struct data {
@@ -114,6 +124,8 @@ struct data {
 	TAILQ_HEAD(, inode_io) behind;	/* have something that waits for rule 3 */
 	uint64_t dirty_bytes;
 	struct loop_timer flush_timer;
+	TAILQ_HEAD(, inode_io) count;	/* flushed, not yet counted */
+	struct loop_timer count_timer;
 	uint64_t shape;			/* moves when an inode may have changed delegations */
 	unsigned int ops;		/* at the store */
 	uint64_t bytes_read, bytes_written;
@@ -121,7 +133,7 @@ struct data {
 
 int data_init(struct disk *disk);
 void data_destroy(struct disk *disk);
-/* Nothing is at the store. */
+/* Nothing is at the store, or will be without being asked. */
 bool data_idle(const struct disk *disk);
 
 /* After a commit: takes over its intents. */
@@ -152,6 +164,9 @@ bool read_start(struct inode_io *ii, struct dio *io);
 bool write_start(struct inode_io *ii, struct dio *io);
 void write_flushed(struct dio *io);
 void cut_start(struct inode_io *ii);
+/* WRITEs of ii were flushed: what it takes is to be counted. */
+void count_later(struct inode_io *ii);
+void count_fire(struct loop_timer *timer);
 /* Is the state that readers see ahead of what the loop knows? Then ii waits. */
 bool data_behind(struct inode_io *ii, struct fs_view *view);
 

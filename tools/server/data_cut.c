@@ -10,11 +10,12 @@
 #include "log.h"
 #include "server.h"
 
-/* Forgets intents that were run and flushed. */
+/* Forgets intents that were run and flushed, remembers what is left. */
 struct cut_work {
 	struct work work;
 	uint64_t ino;
 	struct fs_intents run;
+	int64_t bytes;		/* space that it takes, or a negative errno: not known */
 	int err;
 };
 
@@ -108,6 +109,10 @@ static int forget_apply(struct work *work, struct fs_txn *txn)
 		if (rc)
 			break;
 	}
+	if (!rc && cut->bytes >= 0)
+		rc = fs_set_bytes(txn, cut->ino, cut->bytes);
+	if (rc == -ESTALE)
+		rc = 0;		/* it was removed */
 	if (!rc)
 		rc = fs_batch_end(txn);
 	if (rc)
@@ -139,25 +144,38 @@ static void cut_broken(struct inode_io *ii)
 	inode_io_pump(ii);
 }
 
+static void cut_counted(struct store_op *op, int64_t result)
+{
+	struct inode_io *ii = container_of(op, struct inode_io, cut_op);
+	struct cut_work *cut = calloc(1, sizeof(*cut));
+
+	ii->disk->data.ops--;
+	if (!cut)
+		server_oom();
+	cut->work.apply = forget_apply;
+	cut->work.done = forget_done;
+	cut->ino = ii->ino;
+	cut->bytes = result;
+	STAILQ_INIT(&cut->run);
+	STAILQ_CONCAT(&cut->run, &ii->run);
+	commit_submit(ii->disk, &cut->work);
+}
+
 static void cut_flushed(struct store_op *op, int64_t result)
 {
 	struct inode_io *ii = container_of(op, struct inode_io, cut_op);
-	struct cut_work *cut;
 
 	ii->disk->data.ops--;
 	if (result < 0) {
 		cut_broken(ii);
 		return;
 	}
-	cut = calloc(1, sizeof(*cut));
-	if (!cut)
-		server_oom();
-	cut->work.apply = forget_apply;
-	cut->work.done = forget_done;
-	cut->ino = ii->ino;
-	STAILQ_INIT(&cut->run);
-	STAILQ_CONCAT(&cut->run, &ii->run);
-	commit_submit(ii->disk, &cut->work);
+	ii->cut_op = (struct store_op){
+		.kind = STORE_SPACE,
+		.ino = ii->ino,
+		.done = cut_counted,
+	};
+	data_submit(ii->disk, &ii->cut_op);
 }
 
 static void cut_done(struct store_op *op, int64_t result)
@@ -223,7 +241,8 @@ static int redo_one(struct disk *disk, const struct fs_intent *intent)
 
 int data_redo(struct disk *disk)
 {
-	struct cut_work cut = { .work.apply = forget_apply };
+	/* of many inodes: what they take is told when they change again */
+	struct cut_work cut = { .work.apply = forget_apply, .bytes = -ENODATA };
 	struct fs_intent *intent;
 	struct fs_view *view;
 	int rc;

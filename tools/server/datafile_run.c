@@ -46,7 +46,7 @@ int datafile_check(struct datastore *ds, const struct store_op *op)
 	bool ranged = rw || op->kind == STORE_PUNCH || op->kind == STORE_ALLOCATE;
 	uint64_t len = op->len;
 
-	if (op->kind < STORE_READ || op->kind > STORE_SEEK_HOLE || op->ino >= STORE_INO_MAX)
+	if (op->kind < STORE_READ || op->kind > STORE_SPACE || op->ino >= STORE_INO_MAX)
 		return -EINVAL;
 	if (rw && (op->iovcnt < 0 || op->iovcnt > STORE_IOV_MAX))
 		return -EINVAL;
@@ -57,8 +57,7 @@ int datafile_check(struct datastore *ds, const struct store_op *op)
 	if ((op->kind == STORE_WRITE || op->kind == STORE_ALLOCATE) &&
 	    op->off + len > ds->max_file_size)
 		return -EFBIG;
-	if (op->kind != STORE_READ && op->kind != STORE_SEEK_DATA &&
-	    op->kind != STORE_SEEK_HOLE && store_failed(ds->store))
+	if (op->kind != STORE_READ && op->kind < STORE_SEEK_DATA && store_failed(ds->store))
 		return -EROFS;
 	return 0;
 }
@@ -127,6 +126,13 @@ static int64_t seek(int fd, uint64_t off, int whence)
 	return errno == ENXIO && whence == SEEK_HOLE ? (int64_t)off : -errno;
 }
 
+static int64_t space(int fd)
+{
+	struct stat st;
+
+	return fstat(fd, &st) ? -errno : (int64_t)st.st_blocks * 512;
+}
+
 static int run_flush(struct datastore *ds, uint64_t ino)
 {
 	struct dataflush flush;
@@ -190,6 +196,9 @@ int64_t store_run(struct store *store, struct store_op *op)
 		break;
 	case STORE_SEEK_HOLE:
 		result = seek(file->fd, op->off, SEEK_HOLE);
+		break;
+	case STORE_SPACE:
+		result = space(file->fd);
 		break;
 	default:
 		result = -EINVAL;

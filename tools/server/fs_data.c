@@ -261,8 +261,6 @@ int fs_node_grow(struct fs_txn *txn, struct fs_node *node, u64 size, u64 deleg)
 	err = take_over(txn, node, deleg);
 	if (err)
 		return err;
-	if (node->in.flags & ARCHIL_AF_BULK)
-		node->in.bytes += pages(size) - pages(node->in.size);
 	node->in.size = size;
 	return 0;
 }
@@ -350,7 +348,7 @@ int fs_set_bytes(struct fs_txn *txn, u64 ino, u64 bytes)
 	struct fs_node *node;
 	int err = bulk_node(txn, ino, &node);
 
-	if (err || node->in.bytes == bytes)
+	if (err || !(node->in.flags & ARCHIL_AF_BULK) || node->in.bytes == bytes)
 		return err;
 	node->in.bytes = bytes;
 	fs_node_dirty(txn, node);

@@ -314,6 +314,8 @@ enum store_op_kind {
 	 */
 	STORE_SEEK_DATA,
 	STORE_SEEK_HOLE,
+	/* Result: bytes of space that @ino takes; of what is flushed, exactly. */
+	STORE_SPACE,
 };
 
 /*
