@@ -4,6 +4,7 @@
 # What a guest is made of; sourced by the programs of tests/vm on the host.
 #
 #   kernel    Debian's cloud kernel, taken out of its package       cached for good
+#             or built from Debian's source with debug.config       cached by its recipe
 #   modules   an ext4 image of that kernel's /lib/modules/VERSION   cached for good
 #   root      an ext4 image made by mmdebstrap from tests/vm/packages,
 #             or somebody's own (--root); never written to          cached by its recipe
@@ -87,25 +88,36 @@ locked() {
 
 # kernel_use NAME: sets KERNEL (its version), KERNEL_IMAGE, KERNEL_MODULES (a
 # directory), KERNEL_DISK (the same as an image), KERNEL_INITRD (base of the
-# initramfs), KERNEL_HEADERS (for M=). The only place that knows kernels by name.
+# initramfs), KERNEL_HEADERS (for M=), MODULE_DIR (where archil.ko is built for it),
+# KERNEL_CPUS (processors of a guest), KERNEL_SLOW (how many times slower it is).
+# The only place that knows kernels by name.
 kernel_use() {
-	local dir=$CACHE/kernel-$1
+	local dir
+	KERNEL_CPUS=2 KERNEL_SLOW=1 MODULE_DIR=$TOP
 	case $1 in
-	6.1) ;;
-	*) die "unknown kernel '$1' (known: 6.1)";;
+	6.1)
+		dir=$CACHE/kernel-$1
+		[ -e "$dir/done" ] || locked "$dir.lock" kernel_fetch "$1" bookworm "$dir";;
+	6.1-debug|debug)
+		# two emulated processors under KASAN and lockdep stand in each other's way
+		# shellcheck disable=SC2034
+		KERNEL_CPUS=1 KERNEL_SLOW=4 MODULE_DIR=$BUILD/module-debug
+		dir=$CACHE/kernel-6.1-debug-$(kernel_debug_key)
+		[ -e "$dir/done" ] || locked "$CACHE/kernel-6.1-debug.lock" kernel_debug_make "$dir";;
+	*)
+		die "unknown kernel '$1' (known: 6.1, 6.1-debug)";;
 	esac
-	[ -e "$dir/done" ] || locked "$dir.lock" kernel_fetch "$1" bookworm "$dir"
 	KERNEL=$(<"$dir/done")
 	# shellcheck disable=SC2034
 	KERNEL_IMAGE=$dir/boot/vmlinuz-$KERNEL
 	KERNEL_MODULES=$dir/lib/modules/$KERNEL
 	# shellcheck disable=SC2034
 	KERNEL_DISK=$dir/modules.img
-	KERNEL_HEADERS=/lib/modules/$KERNEL/build
+	KERNEL_HEADERS=$dir/headers
+	[ -e "$KERNEL_HEADERS" ] || KERNEL_HEADERS=/lib/modules/$KERNEL/build
 	[ -e "$KERNEL_HEADERS/Makefile" ] || {
-		[ -e "$dir/headers" ] ||
-			locked "$dir.lock" headers_fetch "$KERNEL" bookworm "$dir"
 		KERNEL_HEADERS=$dir/headers
+		locked "$dir.lock" headers_fetch "$KERNEL" bookworm "$dir"
 	}
 	KERNEL_INITRD=$dir/initrd-$(cat "$TOP/tests/vm/initramfs" "$TOP/tests/vm/image.sh" |
 		sha256sum | cut -c1-16)
@@ -157,6 +169,62 @@ headers_fetch() (
 	ln -s "usr/src/linux-headers-$1" "$3/headers"
 )
 
+# kernel_debug_key: of its source package, if that is installed, and its recipe
+kernel_debug_key() {
+	{
+		dpkg-query -W -f '${Version}' linux-source-6.1 2>/dev/null
+		cat "$TOP/tests/vm/debug.config" <(declare -f kernel_debug_make)
+	} | sha256sum | cut -c1-16
+}
+
+# kernel_debug_make DIR: tests/deps --debug has been called
+kernel_debug_make() (
+	set -e
+	[ ! -e "$1/done" ] || exit 0
+	say 'building a kernel that looks for bugs (once, about ten minutes)'
+	find "$CACHE" -maxdepth 1 -name 'kernel-6.1-debug-*' -mtime +14 -exec rm -rf {} +
+	rm -rf "${1:?}"
+	mkdir -p "$1/boot" "$1/headers"
+	tar=/usr/src/linux-source-6.1.tar.xz
+	[ -e "$tar" ] || {
+		apt_for bookworm
+		apt-get -qq update
+		cd "$1"
+		apt-get -qq download linux-source-6.1
+		dpkg-deb -x ./*.deb "$1/deb"
+		tar=$1/deb$tar
+	}
+	tar -C "$1/headers" -xf "$tar" --strip-components=1
+	rm -rf "$1/deb" "$1"/*.deb
+	cd "$1/headers"
+	trap 'tail -n 40 "$1/log" >&2' ERR
+	{
+		make CC=gcc-12 tinyconfig
+		scripts/kconfig/merge_config.sh -m .config "$TOP/tests/vm/debug.config"
+		make CC=gcc-12 olddefconfig
+		# an option whose name or dependencies are wrong vanishes without a word
+		lost=$(grep '^CONFIG_' "$TOP/tests/vm/debug.config" | grep -vxFf .config || :)
+		[ -z "$lost" ] || echo "lost: $lost"
+		[ -z "$lost" ]
+		nice -n 10 make -s -j"$(nproc)" CC=gcc-12 bzImage modules
+		make -s INSTALL_MOD_PATH="$1" modules_install
+	} >"$1/log" 2>&1
+	version=$(make -s kernelrelease)
+	mv arch/x86/boot/bzImage "$1/boot/vmlinuz-$version"
+	mv System.map "$1/boot/System.map-$version"
+	rm -f "$1/lib/modules/$version"/{build,source}
+	depmod -b "$1" "$version"
+	mke2fs -qF -t ext4 -O ^has_journal -m 0 -E root_owner=0:0 \
+		-d "$1/lib/modules/$version" "$1/modules.img" 64M
+	# only what building a module wants stays
+	find . -mindepth 1 -maxdepth 1 ! -name arch ! -name include ! -name scripts ! -name tools \
+		! -name Makefile ! -name Kbuild ! -name .config ! -name Module.symvers -exec rm -rf {} +
+	find arch -mindepth 1 -maxdepth 1 ! -name x86 -exec rm -rf {} +
+	find tools -mindepth 1 -maxdepth 1 ! -name objtool -exec rm -rf {} +
+	find . -name '*.[aocS]' -delete
+	echo "$version" >"$1/done"
+)
+
 initrd_make() (
 	set -e
 	[ ! -e "$KERNEL_INITRD" ] || exit 0
@@ -166,7 +234,9 @@ initrd_make() (
 	cp "$(command -v busybox)" "$tmp/bin/busybox"
 	cp "$TOP/tests/vm/initramfs" "$tmp/init"
 	chmod 755 "$tmp/init"
-	# what has to be there before the disk with all others; in loading order
+	# what has to be there before the disk with all others, if it is not built in; in
+	# loading order
+	: >"$tmp/modules/order"
 	for m in virtio_blk virtio_console virtio_pci virtio-rng; do
 		modprobe --show-depends -S "$KERNEL" -d "${KERNEL_MODULES%/lib/modules/*}" "$m"
 	done | sed -n 's/^insmod \([^ ]*\).*/\1/p' | awk '!seen[$0]++' |
@@ -234,11 +304,9 @@ overlay_build_locked() (
 	log=$BUILD/vm/build.log
 	mkdir -p "$BUILD/vm"
 	cd "$TOP"
-	targets=tools
-	[ ! -e Kbuild ] || targets='tools module'
 	trap 'tail -n 40 "$log" >&2' ERR
-	# shellcheck disable=SC2086
-	make -s -j"$(nproc)" $targets KVER="$KERNEL" KDIR="$KERNEL_HEADERS" >"$log" 2>&1
+	make -s -j"$(nproc)" tools >"$log" 2>&1
+	[ ! -e Kbuild ] || module_build >>"$log" 2>&1
 	make -s -j"$(nproc)" -f tests/vm/progs.mk >>"$log" 2>&1
 )
 
@@ -300,7 +368,27 @@ overlay_module() {
 }
 
 # module_file: archil.ko for KERNEL
-module_file() { echo "$TOP/archil.ko"; }
+module_file() { echo "$MODULE_DIR/archil.ko"; }
+
+# module_build: makes it. A kernel for debugging has a build directory of its own, and the
+# module has line numbers.
+module_build() {
+	if [ "$MODULE_DIR" = "$TOP" ]; then
+		make -s -C "$TOP" -j"$(nproc)" module KVER="$KERNEL" KDIR="$KERNEL_HEADERS"
+	else
+		module_sources "$MODULE_DIR" &&
+			make -s -C "$KERNEL_HEADERS" M="$MODULE_DIR" -j"$(nproc)" CC=gcc-12 \
+				KCFLAGS=-g modules
+	fi
+}
+
+# module_sources DIR: copies what archil.ko is made of, as far as it is newer
+module_sources() {
+	mkdir -p "$1"
+	(cd "$TOP" && find Kbuild Makefile kernel -type f \
+		\( -name 'Kbuild*' -o -name Makefile -o -name '*.[ch]' -o -name '*.sh' \) \
+		! -name '*.mod.c' -exec cp -pu --parents -t "$1" {} +)
+}
 
 depmod_stage() {
 	local mods=$1/lib/modules/$KERNEL
