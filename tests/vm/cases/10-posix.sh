@@ -261,8 +261,13 @@ check "another client reads the same ($(wc -l <$OUT/tree.a) entries)" \
 	cmp $OUT/tree.a $OUT/tree.b || diff $OUT/tree.a $OUT/tree.b | head -n 20
 
 echo "# at $SECONDS s"
+# blocks_of DIR: in 512 bytes, what a file of 20 MiB takes in which little was written
+blocks_of() { stat -c %b "$1/posix-data/sparse/sparse"; }
+check 'a sparse file takes little, as the other client sees it' test "$(blocks_of /mnt/b/p/t)" -le 64
+
 must umount /mnt/a
 must cmount 1 shared disk /mnt/a
+check 'and as its owner does after mounting again' test "$(blocks_of $OURS)" -le 64
 tree $OURS >$OUT/tree.again
 check 'after mounting again it is the same' cmp $OUT/tree.a $OUT/tree.again ||
 	diff $OUT/tree.a $OUT/tree.again | head -n 20
