@@ -9,7 +9,8 @@
  * 2. What moves is written back, and the logs are durable, before the server is asked.
  * 3. The answer is taken in by the thread that received it, before changes go on: names
  *    that do not hold any more are dropped; what moved to another delegation is told
- *    so (archil_inode_place()), since its name moves only later, when the VFS does it.
+ *    so (archil_inode_tell()), and what is beneath a directory that moved is asked
+ *    for anew (delegs->moved).
  * 4. If the caller was killed the VFS moves no name: those concerned are dropped.
  */
 #include <linux/slab.h>
@@ -196,31 +197,23 @@ static int archil_across_flush(struct archil_across *ac)
 
 /* ---- taking in the answer ---- */
 
-/* It may be in another delegation now: @number, 0 if not ours. */
-static void archil_across_moved(struct inode *inode, u64 number)
+static void archil_across_done(struct archil_across *ac, const struct archil_wattr *attr,
+			       u64 commit)
 {
-	struct archil_mount *m = archil_mnt(inode->i_sb);
+	struct archil_delegs *ds = &archil_mnt(ac->dir->i_sb)->delegs;
+	bool dirs = S_ISDIR(ac->inode->i_mode) ||
+		    (ac->exchange && S_ISDIR(ac->target->i_mode));
 
-	archil_deleg_put(archil_inode_disown(archil_i(inode)));
-	archil_inode_place(archil_i(inode), number, READ_ONCE(m->delegs.epoch));
-}
+	spin_lock(&ds->lock);
+	WRITE_ONCE(ds->epoch, ds->epoch + 1);
+	if (dirs && commit > ds->moved)
+		WRITE_ONCE(ds->moved, commit);
+	spin_unlock(&ds->lock);
 
-static void archil_across_done(struct archil_across *ac, const struct archil_wattr *attr)
-{
-	struct archil_mount *m = archil_mnt(ac->dir->i_sb);
-	u64 number = le64_to_cpu(attr->deleg);
-
-	/* What is beneath a directory that moved belongs to another delegation now. */
-	if (ac->type == ARCHIL_REC_RENAME &&
-	    (S_ISDIR(ac->inode->i_mode) || (ac->exchange && S_ISDIR(ac->target->i_mode)))) {
-		spin_lock(&m->delegs.lock);
-		WRITE_ONCE(m->delegs.epoch, m->delegs.epoch + 1);
-		spin_unlock(&m->delegs.lock);
-	}
 	if (ac->type == ARCHIL_REC_LINK)
 		archil_orphan_cancel(ac->inode);
-	archil_inode_relinked(ac->inode, attr);
-	archil_across_moved(ac->inode, number);
+	archil_inode_relinked(ac->inode, attr, commit);
+	archil_deleg_put(archil_inode_disown(archil_i(ac->inode)));
 	if (ac->type == ARCHIL_REC_UNLINK) {
 		d_drop(ac->old);
 		if (S_ISREG(ac->inode->i_mode) && !ac->inode->i_nlink)
@@ -232,11 +225,12 @@ static void archil_across_done(struct archil_across *ac, const struct archil_wat
 			ac->orphan = ac->target;
 	}
 	if (ac->target) {
-		archil_across_moved(ac->target, ac->exchange ? ac->dir_number : 0);
-		archil_dir_reread(ac->target);
+		archil_deleg_put(archil_inode_disown(archil_i(ac->target)));
+		archil_inode_tell(ac->target, ac->exchange ? ac->dir_number : 0, commit);
+		archil_inode_reread(ac->target, commit);
 	}
-	archil_dir_reread(ac->dir);
-	archil_dir_reread(ac->new_dir);
+	archil_inode_reread(ac->dir, commit);
+	archil_inode_reread(ac->new_dir, commit);
 }
 
 static void archil_across_abandoned(struct archil_across *ac)
@@ -255,7 +249,7 @@ void archil_across_answered(struct archil_across *ac, struct archil_req *req, bo
 	const struct archil_change_rep *rep = req->rep;
 
 	if (!req->error && !req->status) {
-		archil_across_done(ac, &rep->attr);
+		archil_across_done(ac, &rep->attr, req->commit);
 		if (abandoned)
 			archil_across_abandoned(ac);
 	}

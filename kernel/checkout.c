@@ -9,7 +9,9 @@
  *    likes: a caller who goes away leaves everything quiesced until the answer.
  * 3. The answer's effect is taken in by a work of the mount's, not by whoever
  *    waits.
- * 4. An orphan outlives the delegation that it was in: the server gives it one
+ * 4. The server refuses to close what was granted after we had looked (EAGAIN): we look
+ *    again, and let no dynamic grant begin meanwhile.
+ * 5. An orphan outlives the delegation that it was in: the server gives it one
  *    of its own when that is closed, and we ask for its number before changes go on.
  */
 #include <linux/capability.h>
@@ -27,6 +29,7 @@ struct archil_ctl {
 	bool checkin;
 	bool has_slot;
 	struct archil_slot slot;
+	u64 known;			/* all that is held with a number up to this was looked at */
 	struct archil_deleg *deleg;	/* prepared for a grant, or NULL */
 	struct archil_deleg **held;	/* quiesced, with references */
 	unsigned int nr_held, cap_held;
@@ -111,10 +114,17 @@ static int archil_ctl_hold(struct archil_ctl *ctl, struct archil_deleg *d)
 /* Quiesce and flush what is held at and beneath. Killable. */
 static int archil_ctl_drain(struct archil_ctl *ctl)
 {
+	struct archil_delegs *ds = &ctl->mount->delegs;
 	struct archil_deleg *d;
 	u64 number = 0;
 	unsigned int i;
-	int err = 0;
+	int err;
+
+	/* What is granted by now we have heard of; what comes has a higher number. */
+	err = archil_slots_settle(ctl->mount);
+	spin_lock(&ds->lock);
+	ctl->known = ds->top;
+	spin_unlock(&ds->lock);
 
 	while (!err && (d = archil_deleg_next(ctl->mount, number))) {
 		number = d->number;
@@ -154,6 +164,9 @@ static int archil_orphan_moves(struct archil_deleg *old, struct inode *inode, vo
 
 static int archil_given_back(struct archil_deleg *d, struct inode *inode, void *arg)
 {
+	/* What is dirty now would never be written. */
+	WARN_ON_ONCE(S_ISREG(inode->i_mode) && !test_bit(ARCHIL_I_ORPHAN, &archil_i(inode)->flags) &&
+		     mapping_tagged(inode->i_mapping, PAGECACHE_TAG_DIRTY));
 	set_bit(ARCHIL_I_GIVEN, &archil_i(inode)->flags);
 	atomic_inc(&archil_i(inode)->given);
 	archil_inode_expire(inode);
@@ -326,13 +339,65 @@ static bool archil_may_force(struct inode *inode)
 	       uid_eq(current_fsuid(), inode->i_uid);
 }
 
+/* Rule 4. */
+static int archil_ctl_until_known(struct dentry *dentry,
+				  int (*try)(struct dentry *dentry, void *arg), void *arg)
+{
+	struct archil_delegs *ds = &archil_mnt(dentry->d_sb)->delegs;
+	int err = try(dentry, arg);
+
+	if (err != -EAGAIN)
+		return err;
+	spin_lock(&ds->lock);
+	ds->held_back++;
+	spin_unlock(&ds->lock);
+	while (err == -EAGAIN)
+		err = try(dentry, arg);
+	spin_lock(&ds->lock);
+	ds->held_back--;
+	spin_unlock(&ds->lock);
+	wake_up_all(&ds->held_back_wait);
+	return err;
+}
+
+static int archil_try_checkout(struct dentry *dentry, void *p)
+{
+	struct archil_mount *m = archil_mnt(dentry->d_sb);
+	struct archil_ioc_checkout *arg = p;
+	struct archil_grant_req body = { };
+	struct archil_ctl *ctl;
+	int err;
+
+	ctl = archil_ctl_new(dentry, false);
+	if (!ctl)
+		return -ENOMEM;
+	ctl->deleg = archil_deleg_alloc(m);
+	err = ctl->deleg ? archil_ctl_begin(ctl) : -ENOMEM;
+	if (err)
+		goto out;
+	body.slot = ctl->slot;
+	body.ino = cpu_to_le64(archil_i(d_inode(dentry))->ino);
+	body.origin = cpu_to_le32(ARCHIL_ORIGIN_CHECKOUT);
+	body.known = cpu_to_le64(ctl->known);
+	if (arg->flags & ARCHIL_CHECKOUT_FORCE)
+		body.flags = cpu_to_le32(ARCHIL_GR_FORCE);
+	err = archil_ctl_ask(ctl, ARCHIL_OP_GRANT, &body, sizeof(body));
+	mutex_unlock(&m->delegs.checkout_mutex);
+	if (!err) {
+		arg->covered = ctl->covered;
+		arg->number = ctl->number;
+	} else if (err == -EBUSY) {
+		arg->holder = ctl->holder;
+	}
+out:
+	archil_ctl_put(ctl);
+	return err;
+}
+
 int archil_checkout(struct dentry *dentry, struct archil_ioc_checkout *arg)
 {
 	struct inode *inode = d_inode(dentry);
-	struct archil_mount *m = archil_mnt(inode->i_sb);
-	struct archil_grant_req body = { };
 	struct archil_deleg *d;
-	struct archil_ctl *ctl;
 	int err;
 
 	if (!S_ISREG(inode->i_mode) && !S_ISDIR(inode->i_mode))
@@ -355,48 +420,16 @@ int archil_checkout(struct dentry *dentry, struct archil_ioc_checkout *arg)
 	}
 	archil_deleg_put(d);
 
-	ctl = archil_ctl_new(dentry, false);
-	if (!ctl)
-		return -ENOMEM;
-	ctl->deleg = archil_deleg_alloc(m);
-	err = ctl->deleg ? archil_ctl_begin(ctl) : -ENOMEM;
-	if (err)
-		goto out;
-	body.slot = ctl->slot;
-	body.ino = cpu_to_le64(archil_i(inode)->ino);
-	body.origin = cpu_to_le32(ARCHIL_ORIGIN_CHECKOUT);
-	if (arg->flags & ARCHIL_CHECKOUT_FORCE)
-		body.flags = cpu_to_le32(ARCHIL_GR_FORCE);
-	err = archil_ctl_ask(ctl, ARCHIL_OP_GRANT, &body, sizeof(body));
-	mutex_unlock(&m->delegs.checkout_mutex);
-	if (!err) {
-		arg->covered = ctl->covered;
-		arg->number = ctl->number;
-	} else if (err == -EBUSY) {
-		arg->holder = ctl->holder;
-	}
-out:
-	archil_ctl_put(ctl);
-	return err;
+	return archil_ctl_until_known(dentry, archil_try_checkout, arg);
 }
 
-int archil_checkin(struct dentry *dentry, struct archil_ioc_checkin *arg)
+static int archil_try_checkin(struct dentry *dentry, void *p)
 {
-	struct inode *inode = d_inode(dentry);
-	struct archil_mount *m = archil_mnt(inode->i_sb);
+	struct archil_mount *m = archil_mnt(dentry->d_sb);
+	struct archil_ioc_checkin *arg = p;
 	struct archil_checkin_req body = { };
-	struct archil_deleg *d;
 	struct archil_ctl *ctl;
 	int err;
-
-	d = archil_deleg_of(inode, dentry);
-	if (d && READ_ONCE(d->state) <= ARCHIL_OWN_DRAINING &&
-	    d->ino != archil_i(inode)->ino) {
-		archil_own_path(d, &arg->holder);
-		archil_deleg_put(d);
-		return -EBUSY;
-	}
-	archil_deleg_put(d);
 
 	ctl = archil_ctl_new(dentry, true);
 	if (!ctl)
@@ -405,7 +438,8 @@ int archil_checkin(struct dentry *dentry, struct archil_ioc_checkin *arg)
 	if (err)
 		goto out;
 	body.slot = ctl->slot;
-	body.ino = cpu_to_le64(archil_i(inode)->ino);
+	body.ino = cpu_to_le64(archil_i(d_inode(dentry))->ino);
+	body.known = cpu_to_le64(ctl->known);
 	err = archil_ctl_ask(ctl, ARCHIL_OP_CHECKIN, &body, sizeof(body));
 	mutex_unlock(&m->delegs.checkout_mutex);
 	if (!err)
@@ -415,4 +449,20 @@ int archil_checkin(struct dentry *dentry, struct archil_ioc_checkin *arg)
 out:
 	archil_ctl_put(ctl);
 	return err;
+}
+
+int archil_checkin(struct dentry *dentry, struct archil_ioc_checkin *arg)
+{
+	struct inode *inode = d_inode(dentry);
+	struct archil_deleg *d;
+
+	d = archil_deleg_of(inode, dentry);
+	if (d && READ_ONCE(d->state) <= ARCHIL_OWN_DRAINING &&
+	    d->ino != archil_i(inode)->ino) {
+		archil_own_path(d, &arg->holder);
+		archil_deleg_put(d);
+		return -EBUSY;
+	}
+	archil_deleg_put(d);
+	return archil_ctl_until_known(dentry, archil_try_checkin, arg);
 }

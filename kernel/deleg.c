@@ -15,16 +15,19 @@
  *    `lost` moves, so that descriptors opened before are refused, mappings are
  *    removed and pages dropped. A folio dirtied by somebody who was inside is dropped by
  *    writepages, which records EIO.
- * 4. An inode caches its delegation with a reference, in d->inodes. The cache is right as
- *    long as the delegation is not closed and no directory was moved between
- *    delegations since (delegs->epoch).
+ * 4. What covers an inode the server says, with its attributes: the number of a delegation of
+ *    ours, or none. Its word is good if it is not older than the grant, nor than the
+ *    last move of a directory between delegations (delegs->moved). Only then is anything
+ *    changed under it, and only if the attributes are not older than the grant either. An
+ *    inode caches it with a reference, in d->inodes; the cache is right as long as the
+ *    delegation is not closed and nothing was moved between delegations since
+ *    (delegs->epoch).
  * 5. The server's pushes may overtake the reply that brings a grant: a revocation
  *    of an unknown number is kept until no grant can be on its way.
  * 6. A delegation's root dentry is pinned, so the path from there to the mounted root is in
  *    memory, and what lies beneath a directory can be told.
- * 7. What covers an inode is found by walking up its name, as long as that is hashed: a
- *    dropped name says nothing about where its inode is. What the server said it had moved
- *    (archil_inode_place()) goes before names.
+ * 7. Where its word is too old, names in memory tell what may cover an inode. That is
+ *    good enough to not believe what was read before the grant, and for nothing else.
  */
 #include <linux/dcache.h>
 #include <linux/slab.h>
@@ -35,6 +38,8 @@
 #include "pagecache.h"
 #include "trace.h"
 
+#define ARCHIL_ASK_TIMES	5
+
 void archil_delegs_init(struct archil_mount *m)
 {
 	struct archil_delegs *ds = &m->delegs;
@@ -44,6 +49,7 @@ void archil_delegs_init(struct archil_mount *m)
 	hash_init(ds->inos);
 	mutex_init(&ds->checkout_mutex);
 	mutex_init(&ds->orphan_mutex);
+	init_waitqueue_head(&ds->held_back_wait);
 }
 
 /* ---- life ---- */
@@ -149,6 +155,10 @@ void archil_deleg_install(struct archil_deleg *d, const struct archil_grant *g,
 
 	spin_lock(&ds->lock);
 	fine = d->number && d->number != U64_MAX && archil_deleg_insert(ds, d);
+	if (fine && d->number > ds->top)
+		ds->top = d->number;
+	if (fine && d->commit > ds->newest)
+		WRITE_ONCE(ds->newest, d->commit);
 	if (fine && d->origin == ARCHIL_ORIGIN_CHECKOUT)
 		WRITE_ONCE(ds->names_epoch, ds->names_epoch + 1);
 	for (i = 0; i < ds->nr_early; i++)
@@ -237,18 +247,6 @@ static struct archil_deleg *archil_deleg_at(struct archil_mount *m, u64 ino)
 	return NULL;
 }
 
-/* What this inode by itself tells, with a reference; or NULL. Under RCU. */
-static struct archil_deleg *archil_deleg_here(struct archil_mount *m, struct inode *inode)
-{
-	struct archil_inode *ai = archil_i(inode);
-	struct archil_deleg *d = archil_deleg_at(m, ai->ino);
-	u64 placed = READ_ONCE(ai->placed);
-
-	if (!d && placed && READ_ONCE(ai->placed_epoch) == READ_ONCE(m->delegs.epoch))
-		d = archil_deleg_by_number(m, placed);
-	return d;
-}
-
 /* Walk up from a name. A rename under way makes it start again. */
 static struct archil_deleg *archil_deleg_walk(struct archil_mount *m, struct dentry *dentry)
 {
@@ -265,8 +263,8 @@ static struct archil_deleg *archil_deleg_walk(struct archil_mount *m, struct den
 		for (p = dentry;; p = READ_ONCE(p->d_parent)) {
 			inode = d_inode_rcu(p);
 			if (inode)
-				d = archil_deleg_here(m, inode);
-			if (d || IS_ROOT(p) || d_unhashed(p))
+				d = archil_deleg_at(m, archil_i(inode)->ino);
+			if (d || IS_ROOT(p))
 				break;
 		}
 	} while (read_seqretry(&rename_lock, seq));
@@ -274,36 +272,26 @@ static struct archil_deleg *archil_deleg_walk(struct archil_mount *m, struct den
 	return d;
 }
 
-static struct archil_deleg *archil_deleg_search(struct inode *inode, struct dentry *dentry)
+/* Rule 7. */
+static struct archil_deleg *archil_deleg_named(struct inode *inode, struct dentry *dentry)
 {
 	struct archil_mount *m = archil_mnt(inode->i_sb);
-	struct archil_inode *ai = archil_i(inode);
 	struct archil_deleg *d;
 	struct dentry *alias;
 
 	rcu_read_lock();
-	d = archil_deleg_here(m, inode);
+	d = archil_deleg_at(m, archil_i(inode)->ino);
 	rcu_read_unlock();
 	if (d)
 		return d;
-	if (!S_ISDIR(inode->i_mode) && inode->i_nlink > 1)
-		return ai->home_deleg ? archil_deleg_by_number(m, ai->home_deleg) : NULL;
-	if (dentry && d_inode(dentry) == inode && (IS_ROOT(dentry) || !d_unhashed(dentry)))
+	if (dentry && d_inode(dentry) == inode)
 		return archil_deleg_walk(m, dentry);
-	alias = d_find_alias(inode);
+	alias = d_find_any_alias(inode);
 	if (!alias)
 		return NULL;
 	d = archil_deleg_walk(m, alias);
 	dput(alias);
 	return d;
-}
-
-void archil_inode_place(struct archil_inode *ai, u64 number, u32 epoch)
-{
-	spin_lock(&ai->lock);
-	WRITE_ONCE(ai->placed_epoch, epoch);
-	WRITE_ONCE(ai->placed, number);
-	spin_unlock(&ai->lock);
 }
 
 /* Forget what is cached; returns it, with its reference. Under own_mutex. */
@@ -364,12 +352,29 @@ void archil_inode_own(struct archil_inode *ai, struct archil_deleg *d, u32 epoch
 	archil_deleg_put(old);
 }
 
-struct archil_deleg *archil_deleg_of(struct inode *inode, struct dentry *dentry)
+struct archil_deleg *archil_deleg_cached(struct inode *inode)
+{
+	struct archil_inode *ai = archil_i(inode);
+	struct archil_deleg *d;
+
+	spin_lock(&ai->lock);
+	d = ai->own;
+	if (d && READ_ONCE(d->state) != ARCHIL_OWN_CLOSED)
+		refcount_inc(&d->ref);
+	else
+		d = NULL;
+	spin_unlock(&ai->lock);
+	return d;
+}
+
+struct archil_deleg *archil_deleg_told(struct inode *inode)
 {
 	struct archil_mount *m = archil_mnt(inode->i_sb);
+	struct archil_delegs *ds = &m->delegs;
 	struct archil_inode *ai = archil_i(inode);
-	u32 epoch = READ_ONCE(m->delegs.epoch);
+	u32 epoch = READ_ONCE(ds->epoch);
 	struct archil_deleg *d;
+	u64 number, at;
 
 	spin_lock(&ai->lock);
 	d = ai->own;
@@ -379,18 +384,33 @@ struct archil_deleg *archil_deleg_of(struct inode *inode, struct dentry *dentry)
 		spin_unlock(&ai->lock);
 		return d;
 	}
+	number = ai->told;
+	at = ai->told_commit;
 	spin_unlock(&ai->lock);
-	if (!READ_ONCE(m->delegs.count))
+	if (!number || at < READ_ONCE(ds->moved))
 		return NULL;
-	d = archil_deleg_search(inode, dentry);
+	d = archil_deleg_by_number(m, number);
+	if (d && at < d->commit) {
+		archil_deleg_put(d);
+		return NULL;
+	}
 	if (d)
 		archil_inode_own(ai, d, epoch);
 	return d;
 }
 
+struct archil_deleg *archil_deleg_of(struct inode *inode, struct dentry *dentry)
+{
+	struct archil_deleg *d = archil_deleg_told(inode);
+
+	if (d || !READ_ONCE(archil_mnt(inode->i_sb)->delegs.count))
+		return d;
+	return archil_deleg_named(inode, dentry);
+}
+
 bool archil_owned(struct inode *inode)
 {
-	struct archil_deleg *d = archil_deleg_of(inode, NULL);
+	struct archil_deleg *d = archil_deleg_told(inode);
 	bool owned = d && READ_ONCE(d->state) <= ARCHIL_OWN_DRAINING;
 
 	archil_deleg_put(d);
@@ -399,19 +419,22 @@ bool archil_owned(struct inode *inode)
 
 /* ---- entering and leaving ---- */
 
-int archil_deleg_enter(struct inode *inode, struct dentry *dentry, struct archil_deleg **dp)
+int archil_deleg_enter(struct inode *inode, struct archil_deleg **dp)
 {
 	struct archil_deleg *d;
 
 	for (;;) {
-		*dp = d = archil_deleg_of(inode, dentry);
+		*dp = d = archil_deleg_told(inode);
 		if (!d)
 			return -EROFS;
 		atomic_inc(&d->users);
 		smp_mb__after_atomic(); /* pairs with archil_deleg_quiesce() */
 		switch (READ_ONCE(d->state)) {
 		case ARCHIL_OWN_LIVE:
-			return 0;
+			if (READ_ONCE(archil_i(inode)->commit) >= d->commit)
+				return 0;
+			archil_deleg_leave(d);
+			return -EROFS;
 		case ARCHIL_OWN_DRAINING:
 			refcount_inc(&d->ref);
 			archil_deleg_leave(d);
@@ -451,44 +474,42 @@ int archil_not_owned(struct inode *inode)
 	return READ_ONCE(ai->other) ? -EBUSY : -EROFS;
 }
 
-/* Do the names in memory not tell what covers it? */
-static bool archil_names_silent(struct inode *inode, struct dentry *dentry)
-{
-	if (!S_ISDIR(inode->i_mode) && inode->i_nlink != 1)
-		return true;
-	return dentry && !IS_ROOT(dentry) && d_unhashed(dentry);
-}
-
-/* Where names do not tell, the server does. 0: it is ours, enter again; -EROFS; others. */
-static int archil_deleg_ask(struct inode *inode, struct dentry *dentry)
+/*
+ * What we were told of it may be too old: ask. 0: it is ours, enter again. -EROFS: it
+ * is not, or there is no need to ask. Killable.
+ */
+static int archil_deleg_ask(struct inode *inode)
 {
 	struct archil_delegs *ds = &archil_mnt(inode->i_sb)->delegs;
 	struct archil_inode *ai = archil_i(inode);
-	u32 epoch = READ_ONCE(ds->epoch);
+	bool known;
 	int err;
 
-	if (!archil_names_silent(inode, dentry) || !READ_ONCE(ds->count))
+	spin_lock(&ai->lock);
+	known = !ai->told && ai->told_commit >= READ_ONCE(ds->newest) &&
+		ai->told_commit >= READ_ONCE(ds->moved);
+	spin_unlock(&ai->lock);
+	/* Of several links another may be the home by now. */
+	if (!S_ISDIR(inode->i_mode) && inode->i_nlink > 1)
+		known = false;
+	if (known || !READ_ONCE(ds->count))
 		return -EROFS;
 	err = archil_revalidate(inode, true);
 	if (err)
 		return err;
-	if (!ai->home_deleg)
+	if (!READ_ONCE(ai->told))
 		return -EROFS;
-	if (!inode->i_nlink)
-		return archil_orphan_adopt(inode);
-	archil_inode_place(ai, ai->home_deleg, epoch);
-	return 0;
+	return inode->i_nlink ? 0 : archil_orphan_adopt(inode);
 }
 
-int archil_own(struct inode *inode, struct dentry *dentry, bool dynamic,
-	       struct archil_deleg **dp)
+int archil_own(struct inode *inode, bool dynamic, struct dentry *dentry, struct archil_deleg **dp)
 {
 	struct archil_inode *ai = archil_i(inode);
-	bool asked = false;
+	unsigned int asked = 0;
 	int err;
 
 	for (;;) {
-		err = archil_deleg_enter(inode, dentry, dp);
+		err = archil_deleg_enter(inode, dp);
 		if (!err)
 			return 0;
 		if (err == -EAGAIN) {
@@ -499,16 +520,17 @@ int archil_own(struct inode *inode, struct dentry *dentry, bool dynamic,
 		}
 		if (err != -EROFS || sb_rdonly(inode->i_sb))
 			return err;
-		if (!asked) {
-			asked = true;
-			err = archil_deleg_ask(inode, dentry);
+		/* More than once: delegations may come and go while we ask, but not for ever. */
+		if (asked++ < ARCHIL_ASK_TIMES) {
+			err = archil_deleg_ask(inode);
 			if (!err)
 				continue;
 			if (err != -EROFS)
 				return err;
 		}
 		/* Given back, and nobody has named it since: this comes through an old descriptor. */
-		if (!dynamic || !S_ISREG(inode->i_mode) || test_bit(ARCHIL_I_GIVEN, &ai->flags))
+		if (!dynamic || !S_ISREG(inode->i_mode) || asked > ARCHIL_ASK_TIMES ||
+		    test_bit(ARCHIL_I_GIVEN, &ai->flags))
 			return archil_not_owned(inode);
 		err = archil_sync_grant(inode, dentry);
 		if (err)

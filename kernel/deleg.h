@@ -62,7 +62,12 @@ struct archil_delegs {
 	struct rb_root numbers;		/* protected by lock */
 	DECLARE_HASHTABLE(inos, ARCHIL_DELEG_HASH_BITS);	/* RCU, changed under lock */
 	unsigned int count;		/* changed under lock */
-	u32 epoch;			/* moves when a directory leaves a delegation by rename */
+	u32 epoch;			/* moves when anything changes delegations by rename, link, unlink */
+	u64 moved;			/* commit of the last such rename of a directory */
+	u64 newest;			/* the highest commit of a grant; all three: lock, READ_ONCE */
+	u64 top;			/* the highest number of a grant; protected by lock */
+	unsigned int held_back;		/* dynamic grants wait: a checkout or checkin meets new ones */
+	wait_queue_head_t held_back_wait;
 	u32 names_epoch;		/* moves when one is lost or checked out: names are asked again */
 	/*
 	 * Revocations of numbers that are not known (yet): the grant's reply may
@@ -94,42 +99,39 @@ void archil_deleg_close(struct archil_deleg *d);
 struct archil_deleg *archil_deleg_by_number(struct archil_mount *m, u64 number);
 
 /*
- * The delegation that covers this inode, with a reference, whatever its state
- * but CLOSED; NULL: this session does not own it. @dentry: a name of it, or
- * NULL.
+ * With a reference, or NULL; whatever its state but CLOSED:
+ * told: the delegation that covers this inode, by the server's word;
+ * of: the same, else what may cover it by its names in memory. @dentry: one, or NULL;
+ * cached: the one in whose log its records, and under which its dirty pages, are.
  */
+struct archil_deleg *archil_deleg_told(struct inode *inode);
 struct archil_deleg *archil_deleg_of(struct inode *inode, struct dentry *dentry);
+struct archil_deleg *archil_deleg_cached(struct inode *inode);
 
 bool archil_owned(struct inode *inode);
 /* Cache a delegation in an inode; forget it (the cached reference is returned, or NULL). */
 void archil_inode_own(struct archil_inode *ai, struct archil_deleg *d, u32 epoch);
 struct archil_deleg *archil_inode_disown(struct archil_inode *ai);
 /*
- * The server said at this delegs->epoch that the inode, whatever its names in
- * memory are, is in delegation @number (0: in none of ours). Believed while that lives and the
- * epoch does not move. Never blocks.
- */
-void archil_inode_place(struct archil_inode *ai, u64 number, u32 epoch);
-
-/*
  * Enter a change of this inode: while inside, the delegation does not finish
  * draining. Inside nobody waits for network or user memory. On success
  * *dp holds a reference; archil_deleg_leave() gives it back.
  *
  * -EAGAIN: it is draining; leave all locks below i_rwsem, archil_deleg_wait(*dp), again
- * (*dp then holds a reference that the wait puts). -EROFS: not owned. -EIO: taken.
+ * (*dp then holds a reference that the wait puts). -EROFS: not owned, as far as we
+ * were told: archil_own() asks. -EIO: taken.
  */
-int archil_deleg_enter(struct inode *inode, struct dentry *dentry, struct archil_deleg **dp);
+int archil_deleg_enter(struct inode *inode, struct archil_deleg **dp);
 void archil_deleg_leave(struct archil_deleg *d);
 /* Wait, killably, until it is neither draining nor being revoked; puts the reference. */
 int archil_deleg_wait(struct archil_deleg *d);
 
 /*
- * enter, but waiting as needed, and taking ownership of a regular file by itself
- * where nobody owns it if @dynamic (semantics.md 3.7). -EBUSY, -EROFS, -EINTR, -EIO.
+ * enter, but waiting and asking as needed, and taking ownership of a regular file by itself
+ * where nobody owns it if @dynamic (semantics.md 3.7); @dentry is then its name. -EBUSY,
+ * -EROFS, -EINTR, -EIO.
  */
-int archil_own(struct inode *inode, struct dentry *dentry, bool dynamic,
-	       struct archil_deleg **dp);
+int archil_own(struct inode *inode, bool dynamic, struct dentry *dentry, struct archil_deleg **dp);
 
 /* Why may this not be changed? Asks the server: -EBUSY, else -EROFS. */
 int archil_not_owned(struct inode *inode);

@@ -32,7 +32,7 @@ static bool archil_dir_complete(struct inode *dir, u64 *commit)
 
 	if (!READ_ONCE(ai->complete))
 		return false;
-	d = archil_deleg_of(dir, NULL);
+	d = archil_deleg_told(dir);
 	complete = d && READ_ONCE(d->state) <= ARCHIL_OWN_DRAINING &&
 		   READ_ONCE(ai->complete) == d->number;
 	if (complete)
@@ -131,10 +131,34 @@ static int archil_dir_ready(struct inode *dir)
 	struct archil_deleg *d = archil_deleg_of(dir, NULL);
 	int err = 0;
 
-	if (d && archil_i(dir)->commit < d->commit)
+	if (d && (archil_i(dir)->commit < d->commit || !archil_owned(dir)))
 		err = archil_revalidate(dir, true);
 	archil_deleg_put(d);
 	return err;
+}
+
+/* 0: a name that was looked up is as it was. -ESTALE: the VFS should look again. */
+static int archil_name_again(struct inode *dir, struct dentry *dentry)
+{
+	int ret = archil_name_ask(dir, dentry);
+
+	return ret > 0 ? 0 : ret ?: -ESTALE;
+}
+
+/* Own @dir, for changing a name in it that was seen under the delegation entered. */
+static int archil_own_name(struct inode *dir, struct dentry *dentry, struct archil_deleg **dp)
+{
+	int err;
+
+	for (;;) {
+		err = archil_own(dir, false, NULL, dp);
+		if (err || archil_name_under(dentry, *dp))
+			return err;
+		archil_deleg_leave(*dp);
+		err = archil_name_again(dir, dentry);
+		if (err)
+			return err;
+	}
 }
 
 /* In memory: entries of this directory changed in record @seq. */
@@ -253,17 +277,18 @@ static struct inode *archil_create_log(struct inode *dir, struct dentry *dentry,
 				     ARCHIL_ENTRY_WAIT);
 		if (IS_ERR(e))
 			return ERR_CAST(e);
-		err = archil_deleg_enter(dir, dentry->d_parent, &d);
-		if (!err && archil_i(dir)->commit >= d->commit &&
-		    (tmp || rec->cookie == archil_cookie(dir)))
+		err = archil_deleg_enter(dir, &d);
+		if (!err && (tmp || (rec->cookie == archil_cookie(dir) &&
+				     archil_name_under(dentry, d))))
 			break;
 		archil_entry_free(archil_mnt(dir->i_sb), e);
 		if (!err) {
-			archil_deleg_leave(d);	/* a new one: its cookies were not known yet */
-			continue;
-		}
-		if (err == -EAGAIN)
+			/* A new one: neither cookies nor names were known under it. */
+			archil_deleg_leave(d);
+			err = tmp ? 0 : archil_name_again(dir, dentry);
+		} else if (err == -EAGAIN) {
 			err = archil_deleg_wait(d);
+		}
 		if (err)
 			return ERR_PTR(err);
 	}
@@ -284,6 +309,8 @@ static struct inode *archil_create_log(struct inode *dir, struct dentry *dentry,
 		}
 		set_bit(ARCHIL_I_ORPHAN, &archil_i(inode)->flags);
 	}
+	/* It is made in this delegation, whatever was moved since that was granted. */
+	archil_inode_tell(inode, d->number, max(d->commit, READ_ONCE(d->mount->delegs.moved)));
 	archil_inode_own(archil_i(inode), d, READ_ONCE(d->mount->delegs.epoch));
 	seq = archil_log_append(d, e);
 	if (seq) {
@@ -322,19 +349,14 @@ static struct inode *archil_create_sync(struct inode *dir, struct dentry *dentry
 
 	rec->cookie = 0;
 	err = archil_sync_create(archil_mnt(dir->i_sb), rec, grant, dentry, &rep, &commit);
-	if (err) {
-		/* Somebody was quicker: the VFS looks again, and knows whether that matters. */
-		d_drop(dentry);
-		return ERR_PTR(err == -EEXIST ? -ESTALE : err);
-	}
+	if (err)
+		return ERR_PTR(err);
 	if (le64_to_cpu(rep.attr.ino) == rec->ino)
 		inode = archil_iget(dir->i_sb, &rep.attr, commit, rec->data, rec->data_len);
 	else
 		inode = ERR_PTR(-EUCLEAN);
-	if (IS_ERR(inode)) {
-		d_drop(dentry);
+	if (IS_ERR(inode))
 		return inode;
-	}
 	if (S_ISDIR(rec->mode))
 		archil_i(inode)->complete = le64_to_cpu(rep.grant.number);
 	archil_name_seen(dentry, commit);
@@ -349,16 +371,25 @@ static int archil_make(struct inode *dir, struct dentry *dentry, umode_t mode, d
 {
 	struct archil_record rec = { };
 	struct inode *inode;
-	int err;
+	int err, tries;
 
 	err = archil_create_record(dir, &dentry->d_name, mode, rdev, target, &rec);
 	if (err)
 		return err;
-	inode = archil_create_log(dir, dentry, &rec);
-	if (inode == ERR_PTR(-EROFS))
+	for (tries = 0;; tries++) {
+		inode = archil_create_log(dir, dentry, &rec);
+		if (inode != ERR_PTR(-EROFS))
+			break;
 		inode = archil_create_sync(dir, dentry, &rec);
-	if (IS_ERR(inode))
-		return PTR_ERR(inode);
+		/* The directory is ours after all, by a grant that is on its way or has come. */
+		if (inode != ERR_PTR(-ESTALE) || tries == 4 || archil_revalidate(dir, true))
+			break;
+	}
+	if (IS_ERR(inode)) {
+		d_drop(dentry);
+		/* Somebody was quicker: the VFS looks again, and knows whether that matters. */
+		return inode == ERR_PTR(-EEXIST) ? -ESTALE : PTR_ERR(inode);
+	}
 	iput(inode);
 	return 0;
 }
@@ -415,12 +446,12 @@ static int archil_tmpfile(struct mnt_idmap *idmap, struct inode *dir, struct fil
 /* ---- link, unlink, rmdir, rename ---- */
 
 /* Is this inode covered by the same delegation as a directory, as far as a log may say? */
-static bool archil_same_deleg(struct inode *inode, struct dentry *dentry, struct archil_deleg *d)
+static bool archil_same_deleg(struct inode *inode, struct archil_deleg *d)
 {
-	struct archil_deleg *own = archil_deleg_of(inode, dentry);
+	struct archil_deleg *own = archil_deleg_told(inode);
 
 	archil_deleg_put(own);
-	return own == d;
+	return own == d && READ_ONCE(archil_i(inode)->commit) >= d->commit;
 }
 
 /* EBUSY on anything that would change goes before EROFS on something else. */
@@ -447,39 +478,35 @@ static int archil_link(struct dentry *old, struct inode *dir, struct dentry *den
 		.name_len = dentry->d_name.len,
 	};
 	struct timespec64 now = current_time(dir);
-	struct archil_deleg *d, *d2;
+	struct archil_deleg *d;
 	struct archil_entry *e;
 	u64 seq;
 	int err;
 
-	err = archil_own(inode, old, false, &d2);
+	err = archil_own(inode, false, NULL, &d);
 	if (err)
 		return archil_refused(err, dir, NULL);
-	archil_deleg_leave(d2);
-	err = archil_dir_ready(dir);
+	archil_deleg_leave(d);
+	err = archil_own_name(dir, dentry, &d);
 	if (err)
 		return err;
-	err = archil_own(dir, dentry->d_parent, false, &d);
-	if (err)
-		return err;
-	if (archil_same_deleg(inode, old, d) && archil_i(dir)->commit >= d->commit) {
-		archil_deleg_leave(d);
+	if (archil_same_deleg(inode, d)) {
 		rec.cookie = archil_cookie(dir);
+		archil_deleg_leave(d);
 		e = archil_entry_new(m, &rec, GFP_KERNEL_ACCOUNT, ARCHIL_ENTRY_WAIT);
 		if (IS_ERR(e))
 			return PTR_ERR(e);
-		err = archil_own(dir, dentry->d_parent, false, &d);
+		err = archil_own_name(dir, dentry, &d);
 		if (err) {
 			archil_entry_free(m, e);
 			return err;
 		}
-		if (archil_same_deleg(inode, old, d) && rec.cookie == archil_cookie(dir)) {
+		if (archil_same_deleg(inode, d) && rec.cookie == archil_cookie(dir)) {
 			seq = archil_log_append(d, e);
 			if (seq) {
 				archil_i(dir)->next_cookie++;
 				archil_inode_linked(inode, seq, now, 1);
 				archil_orphan_cancel(inode);
-				ai->home_deleg = d->number;
 				archil_dir_changed(dir, seq, now, 0);
 				archil_name_seen(dentry, d->commit);
 				ihold(inode);
@@ -519,13 +546,15 @@ static int archil_remove(struct inode *dir, struct dentry *dentry)
 	};
 	struct archil_entry *e;
 	struct archil_deleg *d;
-	u64 seq;
+	u64 seq, number;
 	int err;
 
 	archil_time_to_wire(&rec.time, now);
-	err = archil_own(dir, dentry->d_parent, false, &d);
+again:
+	err = archil_own_name(dir, dentry, &d);
 	if (err)
 		return archil_refused(err, inode, NULL);
+	number = d->number;
 	archil_deleg_leave(d);
 	if (isdir) {
 		err = archil_dir_is_empty(dentry);
@@ -540,10 +569,16 @@ static int archil_remove(struct inode *dir, struct dentry *dentry)
 		return PTR_ERR(e);
 	err = S_ISREG(inode->i_mode) ? archil_orphan_prepare(inode) : 0;
 	if (!err)
-		err = archil_own(dir, dentry->d_parent, false, &d);
+		err = archil_own_name(dir, dentry, &d);
 	if (err) {
 		archil_entry_free(m, e);
 		return err;
+	}
+	if (d->number != number) {
+		/* Another one: it need not be empty any more, nor have one link. */
+		archil_deleg_leave(d);
+		archil_entry_free(m, e);
+		goto again;
 	}
 	archil_inode_own(archil_i(inode), d, READ_ONCE(m->delegs.epoch));
 	seq = archil_log_append(d, e);
@@ -557,21 +592,23 @@ static int archil_remove(struct inode *dir, struct dentry *dentry)
 	return archil_dir_done(d, seq);
 }
 
-/* EBUSY on one of the two goes before EROFS on the other. */
+/* EBUSY on one of the two goes before EROFS on the other. @number: what owns the new one. */
 static int archil_own_both(struct inode *old_dir, struct dentry *old, struct inode *new_dir,
-			   struct dentry *new)
+			   struct dentry *new, u64 *number)
 {
 	struct archil_deleg *d;
 	int err, err2;
 
-	err = archil_own(old_dir, old, false, &d);
+	err = archil_own_name(old_dir, old, &d);
 	if (!err)
 		archil_deleg_leave(d);
 	else if (err != -EROFS)
 		return err;
-	err2 = archil_own(new_dir, new, false, &d);
-	if (!err2)
+	err2 = archil_own_name(new_dir, new, &d);
+	if (!err2) {
+		*number = d->number;
 		archil_deleg_leave(d);
+	}
 	return err2 == -EBUSY ? err2 : err ?: err2;
 }
 
@@ -634,6 +671,7 @@ static int archil_rename(struct mnt_idmap *idmap, struct inode *old_dir, struct 
 	};
 	struct archil_deleg *d;
 	struct archil_entry *e;
+	u64 number;
 	bool one;
 	int err;
 
@@ -643,7 +681,8 @@ static int archil_rename(struct mnt_idmap *idmap, struct inode *old_dir, struct 
 		rec.flags |= ARCHIL_RENAME_OPEN;
 	archil_time_to_wire(&rec.time, now);
 
-	err = archil_own_both(old_dir, old->d_parent, new_dir, new->d_parent);
+again:
+	err = archil_own_both(old_dir, old, new_dir, new, &number);
 	if (err)
 		return archil_refused(err, inode, target);
 	if (target && !exchange && S_ISDIR(target->i_mode)) {
@@ -658,9 +697,6 @@ static int archil_rename(struct mnt_idmap *idmap, struct inode *old_dir, struct 
 		if (err)
 			return err;
 	}
-	err = archil_dir_ready(new_dir);
-	if (err)
-		return err;
 	if (!S_ISDIR(inode->i_mode) && inode->i_nlink > 1)
 		return archil_rename_across(old_dir, old, new_dir, new, &rec);
 	if (target && !S_ISDIR(target->i_mode) && target->i_nlink > 1)
@@ -672,19 +708,22 @@ static int archil_rename(struct mnt_idmap *idmap, struct inode *old_dir, struct 
 		return PTR_ERR(e);
 	err = target && S_ISREG(target->i_mode) && !exchange ? archil_orphan_prepare(target) : 0;
 	if (!err)
-		err = archil_own(new_dir, new->d_parent, false, &d);
+		err = archil_own_name(new_dir, new, &d);
 	if (err) {
 		archil_entry_free(m, e);
 		return err;
 	}
-	one = archil_same_deleg(old_dir, old->d_parent, d) && archil_same_deleg(inode, old, d) &&
-	      (!target || archil_same_deleg(target, new, d)) &&
-	      archil_i(new_dir)->commit >= d->commit &&
+	one = archil_same_deleg(old_dir, d) && archil_same_deleg(inode, d) &&
+	      (!target || archil_same_deleg(target, d)) && archil_name_under(old, d) &&
 	      (exchange || rec.cookie == archil_cookie(new_dir));
-	if (one)
+	if (one && d->number == number)
 		return archil_rename_log(d, old_dir, old, new_dir, new, e, exchange, now);
+	one = d->number == number;
 	archil_deleg_leave(d);
 	archil_entry_free(m, e);
+	/* Another one: a target need not be empty any more, nor have one link. */
+	if (!one)
+		goto again;
 	return archil_rename_across(old_dir, old, new_dir, new, &rec);
 }
 

@@ -28,7 +28,7 @@ static int archil_file_open(struct inode *inode, struct file *file)
 		return err;
 	/* Opening for writing is a change; where nobody owns the file it takes ownership. */
 	if (file->f_mode & FMODE_WRITE) {
-		err = archil_own(inode, file->f_path.dentry, true, &d);
+		err = archil_own(inode, true, file->f_path.dentry, &d);
 		if (err)
 			return err;
 		archil_deleg_leave(d);
@@ -180,7 +180,7 @@ static int archil_falloc_record(struct file *file, struct archil_record *rec, lo
 	e = archil_entry_new(m, rec, GFP_KERNEL_ACCOUNT, ARCHIL_ENTRY_WAIT);
 	if (IS_ERR(e))
 		return PTR_ERR(e);
-	err = archil_own(inode, file->f_path.dentry, false, &d);
+	err = archil_own(inode, false, NULL, &d);
 	if (err) {
 		archil_entry_free(m, e);
 		return err;
@@ -221,10 +221,12 @@ static int archil_do_fallocate(struct file *file, int mode, loff_t off, loff_t l
 			return err;
 	}
 	/* Pages are touched before the record is appended: not where we may not. */
-	err = archil_own(inode, file->f_path.dentry, false, &d);
+	err = archil_own(inode, false, NULL, &d);
 	if (err)
 		return err;
 	archil_deleg_leave(d);
+	if (new_size)
+		archil_zero_tail(inode);
 	/* What is dirty or under way goes first: the record takes effect behind it. */
 	err = archil_flush_data(inode, true);
 	if (!err)
@@ -234,6 +236,7 @@ static int archil_do_fallocate(struct file *file, int mode, loff_t off, loff_t l
 
 	if (mode & (FALLOC_FL_PUNCH_HOLE | FALLOC_FL_ZERO_RANGE)) {
 		rec.type = ARCHIL_REC_PUNCH;
+		archil_blocks_add(inode, -len);
 		truncate_pagecache_range(inode, off, off + len - 1);
 		err = archil_falloc_record(file, &rec, 0);
 		if (err || !new_size)
@@ -273,7 +276,7 @@ static int archil_lock_own(struct file *file, struct file_lock *fl)
 		return 0;
 	if (archil_file_lost(file))
 		return -EIO;
-	err = archil_own(inode, file->f_path.dentry, !old, &d);
+	err = archil_own(inode, !old, file->f_path.dentry, &d);
 	if (!err)
 		archil_deleg_leave(d);
 	return err;

@@ -143,6 +143,24 @@ static int archil_inode_set_type(struct inode *inode, const struct archil_wattr 
 }
 
 /* Under ai->lock. */
+static void archil_tell(struct archil_inode *ai, u64 number, u64 commit)
+{
+	if (commit < ai->told_commit)
+		return;
+	WRITE_ONCE(ai->told, number);
+	ai->told_commit = commit;
+}
+
+void archil_inode_tell(struct inode *inode, u64 number, u64 commit)
+{
+	struct archil_inode *ai = archil_i(inode);
+
+	spin_lock(&ai->lock);
+	archil_tell(ai, number, commit);
+	spin_unlock(&ai->lock);
+}
+
+/* Under ai->lock. */
 static void archil_inode_set_attr(struct inode *inode, const struct archil_wattr *attr, u64 commit)
 {
 	struct archil_inode *ai = archil_i(inode);
@@ -172,7 +190,7 @@ static void archil_inode_set_attr(struct inode *inode, const struct archil_wattr
 	if (flags & ARCHIL_AF_BULK)
 		set_bit(ARCHIL_I_BULK, &ai->flags);
 	ai->other = flags & ARCHIL_AF_OTHER;
-	ai->home_deleg = le64_to_cpu(attr->deleg);
+	archil_tell(ai, le64_to_cpu(attr->deleg), commit);
 	ai->change = le64_to_cpu(attr->change);
 	ai->commit = commit;
 	ai->expires = jiffies + archil_mnt(inode->i_sb)->cache_ttl * HZ;
@@ -226,30 +244,38 @@ struct inode *archil_iget(struct super_block *sb, const struct archil_wattr *att
 	return inode;
 }
 
+/*
+ * Rule 2, under ai->lock: whoever has changed it has cached its delegation before. It is
+ * another one's if that has moved and the reply says so (@number).
+ */
+static bool archil_inode_is_ours(struct archil_inode *ai, u64 number)
+{
+	struct archil_deleg *d = ai->own;
+
+	return d && READ_ONCE(d->state) <= ARCHIL_OWN_DRAINING && ai->commit >= d->commit &&
+	       (number == d->number || test_bit(ARCHIL_I_ORPHAN, &ai->flags) ||
+		ai->own_epoch == READ_ONCE(archil_mnt(ai->vfs.i_sb)->delegs.epoch));
+}
+
 int archil_inode_update(struct inode *inode, const struct archil_wattr *attr, u64 commit)
 {
 	struct archil_inode *ai = archil_i(inode);
-	struct archil_deleg *d;
 	bool drop = false;
-	bool ours;
 
 	if (le64_to_cpu(attr->ino) != ai->ino ||
 	    ((le32_to_cpu(attr->mode) ^ inode->i_mode) & S_IFMT))
 		return -ESTALE;
 
-	d = archil_deleg_of(inode, NULL);
 	spin_lock(&ai->lock);
-	ours = d && READ_ONCE(d->state) <= ARCHIL_OWN_DRAINING && ai->commit >= d->commit;
-	if (!ours && commit >= ai->commit) {
+	if (archil_inode_is_ours(ai, le64_to_cpu(attr->deleg))) {
+		archil_tell(ai, le64_to_cpu(attr->deleg), commit);
+		ai->other = le32_to_cpu(attr->flags) & ARCHIL_AF_OTHER;
+	} else if (commit >= ai->commit && commit >= ai->floor) {
 		archil_inode_set_attr(inode, attr, commit);
 		drop = S_ISREG(inode->i_mode) && ai->data_change != ai->change;
 		ai->data_change = ai->change;
-	} else if (ours) {
-		ai->home_deleg = le64_to_cpu(attr->deleg);
-		ai->other = le32_to_cpu(attr->flags) & ARCHIL_AF_OTHER;
 	}
 	spin_unlock(&ai->lock);
-	archil_deleg_put(d);
 	if (drop && inode->i_mapping->nrpages)
 		invalidate_inode_pages2(inode->i_mapping);
 	return 0;
@@ -271,13 +297,15 @@ void archil_inode_notify(struct archil_mount *m, const struct archil_wattr *attr
 		spin_lock(&ai->lock);
 		set_nlink(inode, le32_to_cpu(attr->nlink));
 		inode_set_ctime_to_ts(inode, archil_time_from_wire(&attr->ctime));
-		ai->home_deleg = le64_to_cpu(attr->deleg);
+		/* Its home has moved: it says not as of when, so we ask before we change it. */
+		if (ai->told != le64_to_cpu(attr->deleg))
+			ai->told_commit = 0;
 		spin_unlock(&ai->lock);
 	}
 	rcu_read_unlock();
 }
 
-void archil_inode_relinked(struct inode *inode, const struct archil_wattr *attr)
+void archil_inode_relinked(struct inode *inode, const struct archil_wattr *attr, u64 commit)
 {
 	struct archil_inode *ai = archil_i(inode);
 
@@ -286,17 +314,18 @@ void archil_inode_relinked(struct inode *inode, const struct archil_wattr *attr)
 	spin_lock(&ai->lock);
 	set_nlink(inode, le32_to_cpu(attr->nlink));
 	inode_set_ctime_to_ts(inode, archil_time_from_wire(&attr->ctime));
-	ai->home_deleg = le64_to_cpu(attr->deleg);
+	archil_tell(ai, le64_to_cpu(attr->deleg), commit);
 	ai->other = le32_to_cpu(attr->flags) & ARCHIL_AF_OTHER;
 	spin_unlock(&ai->lock);
 }
 
-void archil_dir_reread(struct inode *inode)
+void archil_inode_reread(struct inode *inode, u64 commit)
 {
 	struct archil_inode *ai = archil_i(inode);
 
 	spin_lock(&ai->lock);
 	ai->commit = 0;
+	ai->floor = max(ai->floor, commit);
 	ai->expires = jiffies - 1;
 	spin_unlock(&ai->lock);
 }
@@ -317,8 +346,10 @@ bool archil_inode_valid(struct inode *inode)
 	bool valid;
 
 	d = archil_deleg_of(inode, NULL);
-	if (d && READ_ONCE(d->state) <= ARCHIL_OWN_DRAINING)
-		valid = ai->commit >= d->commit;
+	if (d && READ_ONCE(d->state) <= ARCHIL_OWN_DRAINING && ai->commit < d->commit)
+		valid = false;
+	else if (d && READ_ONCE(d->state) <= ARCHIL_OWN_DRAINING && archil_owned(inode))
+		valid = true;
 	else
 		valid = time_before(jiffies, READ_ONCE(ai->expires));
 	archil_deleg_put(d);
@@ -392,6 +423,11 @@ int archil_revalidate_way(struct inode *inode)
 
 /* ---- attributes out, and changing them ---- */
 
+bool archil_inode_gone(struct inode *inode)
+{
+	return !inode->i_nlink && !test_bit(ARCHIL_I_ORPHAN, &archil_i(inode)->flags);
+}
+
 int archil_getattr(struct mnt_idmap *idmap, const struct path *path, struct kstat *stat,
 		   u32 mask, unsigned int flags)
 {
@@ -406,7 +442,9 @@ int archil_getattr(struct mnt_idmap *idmap, const struct path *path, struct ksta
 	stat->ino = archil_i(inode)->ino;
 	stat->btime = archil_i(inode)->btime;
 	stat->result_mask |= STATX_BTIME;
-	if (S_ISREG(inode->i_mode) && !stat->blocks)
+	/* Space is counted when data are written; 0 would say that there are none. */
+	if (S_ISREG(inode->i_mode) && !stat->blocks &&
+	    (!test_bit(ARCHIL_I_BULK, &archil_i(inode)->flags) || archil_inode_dirty(inode)))
 		stat->blocks = (stat->size + 511) >> 9;
 	return 0;
 }
@@ -494,12 +532,20 @@ int archil_setattr(struct mnt_idmap *idmap, struct dentry *dentry, struct iattr 
 		if (err)
 			goto err_entry;
 	}
-	err = archil_own(inode, dentry, !by_file, &d);
+	err = archil_own(inode, !by_file, dentry, &d);
 	if (err)
 		goto err_entry;
+	if (archil_inode_gone(inode)) {
+		setattr_copy(idmap, inode, ia);
+		archil_deleg_leave(d);
+		err = 0;
+		goto err_entry;
+	}
 	if (ia->ia_valid & ATTR_SIZE) {
+		archil_zero_tail(inode);
 		truncate_setsize(inode, ia->ia_size);
 		archil_credit_of_clean(inode);
+		archil_blocks_add(inode, 0);
 	}
 	seq = archil_log_append(d, e);
 	if (seq) {

@@ -24,10 +24,10 @@ struct archil_inode {
 	u64 change;			/* of the attributes that we have */
 	u64 data_change;		/* of the pages that we have */
 	u64 commit;			/* at which the attributes were read */
+	u64 floor;			/* none from before this one */
 	unsigned long expires;		/* jiffies: until then without asking */
-	u64 home_deleg;			/* several links: the server's word on who covers it */
-	u64 placed;			/* the delegation that it was put into, 0: see its names */
-	u32 placed_epoch;		/* delegs->epoch when it was */
+	u64 told;			/* number of our delegation that covers it, or 0: the server's word */
+	u64 told_commit;		/* at which it was */
 	bool other;			/* another session owned it when last asked */
 	struct timespec64 btime;
 
@@ -80,14 +80,24 @@ int archil_ask_attr_of(struct archil_mount *m, u64 ino, struct archil_wattr *att
 /* What we know is from before ownership ended: ask before using it. */
 void archil_inode_expire(struct inode *inode);
 /* A synchronous change moved its links: follow the reply. Never blocks. */
-void archil_inode_relinked(struct inode *inode, const struct archil_wattr *attr);
-/* The server changed it at our asking: ask before using it, owned or not. */
-void archil_dir_reread(struct inode *inode);
+void archil_inode_relinked(struct inode *inode, const struct archil_wattr *attr, u64 commit);
+/* It is in this delegation of ours (0: none), as of a commit. Never blocks. */
+void archil_inode_tell(struct inode *inode, u64 number, u64 commit);
+/*
+ * The server changed it at our asking, at this commit: ask before using it, owned or
+ * not; what was read before is nothing. Never blocks.
+ */
+void archil_inode_reread(struct inode *inode, u64 commit);
 /*
  * Whoever asks the server about something that we own waits first until
  * what we appended has arrived there. Killable: -EINTR.
  */
 int archil_ask_settled(struct inode *inode);
+/*
+ * A directory or special file whose last name we removed: the server does not know it any
+ * more, and its attributes are memory's alone. The inode is locked.
+ */
+bool archil_inode_gone(struct inode *inode);
 /* Are attributes fresh enough to be used without asking? */
 bool archil_inode_valid(struct inode *inode);
 /* Ask if they are not. Killable. -ESTALE, ... */

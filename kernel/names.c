@@ -7,6 +7,8 @@
  * 2. Elsewhere it is valid for cache_ttl after it was seen, then asked for again.
  * 3. That a name is not there is not believed by who is about to make it, unless we
  *    own the directory.
+ *    What is appended to a log names only what was seen under that delegation
+ *    (archil_name_under()): the VFS looked names up before it took the locks.
  * 4. When a delegation is lost, all names are asked for again (names_epoch): what we did
  *    under it may not have happened. So when one is granted on a directory that was
  *    there before: a name may be younger than cache_ttl and still from before.
@@ -86,6 +88,14 @@ static bool archil_name_valid(struct dentry *dentry, struct inode *dir, unsigned
 	return valid;
 }
 
+bool archil_name_under(struct dentry *dentry, const struct archil_deleg *d)
+{
+	struct archil_name *name = dentry->d_fsdata;
+
+	return READ_ONCE(name->epoch) == READ_ONCE(d->mount->delegs.names_epoch) &&
+	       READ_ONCE(name->commit) >= d->commit;
+}
+
 /* Somebody has named it: ownership may be taken by itself again. */
 static void archil_named(struct dentry *dentry)
 {
@@ -110,7 +120,7 @@ static int archil_d_revalidate(struct inode *dir, const struct qstr *qname,
 	}
 	parent = dget_parent(dentry);
 	inode = d_inode(parent);
-	archil_deleg_put(archil_deleg_of(inode, parent));
+	archil_deleg_put(archil_deleg_told(inode));
 	ret = archil_name_valid(dentry, inode, flags) ? 1 : archil_name_ask(inode, dentry);
 	/* The VFS drops the name without asking archil_d_prune(). */
 	if (!ret)

@@ -10,6 +10,9 @@ struct archil_deleg;
 /* This dentry, positive or negative, is what the server said at a commit. */
 void archil_name_seen(struct dentry *dentry, u64 commit);
 
+/* Was that under this delegation? */
+bool archil_name_under(struct dentry *dentry, const struct archil_deleg *d);
+
 extern const struct dentry_operations archil_dentry_ops;
 
 #endif /* ARCHIL_NAMES_H */

@@ -94,6 +94,7 @@ int archil_orphan_adopt(struct inode *inode)
 		goto out;
 	}
 	set_bit(ARCHIL_I_ORPHAN, &ai->flags);
+	archil_inode_tell(inode, d->number, commit);
 	archil_inode_own(ai, d, READ_ONCE(m->delegs.epoch));
 	archil_deleg_put(d);
 out:

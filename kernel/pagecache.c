@@ -93,7 +93,7 @@ static int archil_read_submit(struct archil_io *io)
 		return -ENOMEM;
 	}
 	if (archil_owned(io->inode))
-		io->deleg = archil_deleg_of(io->inode, NULL);
+		io->deleg = archil_deleg_told(io->inode);
 	body = req->body;
 	body->ino = cpu_to_le64(archil_i(io->inode)->ino);
 	body->off = cpu_to_le64(io->pos);
@@ -119,7 +119,7 @@ static int archil_read_settled(struct inode *inode)
 
 	if (!READ_ONCE(ai->last_seq))
 		return 0;
-	d = archil_deleg_of(inode, NULL);
+	d = archil_deleg_cached(inode);
 	if (d && READ_ONCE(d->state) <= ARCHIL_OWN_DRAINING)
 		err = archil_log_wait(d, READ_ONCE(ai->last_seq), true);
 	archil_deleg_put(d);
@@ -216,6 +216,31 @@ void archil_credit_of_clean(struct inode *inode)
 				     atomic64_xchg(&archil_i(inode)->charged, 0));
 }
 
+void archil_zero_tail(struct inode *inode)
+{
+	loff_t size = i_size_read(inode);
+	struct folio *folio;
+
+	if (!offset_in_page(size))
+		return;
+	folio = filemap_lock_folio(inode->i_mapping, size >> PAGE_SHIFT);
+	if (IS_ERR_OR_NULL(folio))
+		return;
+	if (folio_test_uptodate(folio))
+		folio_zero_segment(folio, offset_in_folio(folio, size), folio_size(folio));
+	folio_unlock(folio);
+	folio_put(folio);
+}
+
+void archil_blocks_add(struct inode *inode, s64 bytes)
+{
+	s64 most = round_up(i_size_read(inode), PAGE_SIZE) >> 9;
+
+	spin_lock(&archil_i(inode)->lock);
+	inode->i_blocks = clamp_t(s64, (s64)inode->i_blocks + (bytes >> 9), 0, most);
+	spin_unlock(&archil_i(inode)->lock);
+}
+
 /* From now on its bytes travel beside the log: after all that are in it. */
 static void archil_set_bulk(struct archil_inode *ai)
 {
@@ -250,7 +275,7 @@ static void archil_folio_written(struct inode *inode, struct folio *folio, bool 
 static int archil_own_again(struct file *file)
 {
 	struct archil_deleg *d;
-	int err = archil_own(file_inode(file), file->f_path.dentry, false, &d);
+	int err = archil_own(file_inode(file), false, NULL, &d);
 
 	if (!err)
 		archil_deleg_leave(d);
@@ -368,7 +393,7 @@ static ssize_t archil_write_one(struct kiocb *iocb, struct inode *inode, loff_t 
 			err = PTR_ERR(folio);
 			goto err_credit;
 		}
-		err = archil_deleg_enter(inode, iocb->ki_filp->f_path.dentry, &d);
+		err = archil_deleg_enter(inode, &d);
 		if (!err)
 			break;
 		folio_unlock(folio);
@@ -442,6 +467,8 @@ ssize_t archil_perform_write(struct kiocb *iocb, struct iov_iter *from)
 	ssize_t n = 0, written = 0;
 	size_t len;
 
+	if (pos > i_size_read(inode))
+		archil_zero_tail(inode);
 	while (iov_iter_count(from)) {
 		len = min_t(size_t, PAGE_SIZE - offset_in_page(pos), iov_iter_count(from));
 		if (unlikely(fault_in_iov_iter_readable(from, len) == len)) {
@@ -489,7 +516,7 @@ vm_fault_t archil_page_mkwrite(struct vm_fault *vmf)
 		ret = VM_FAULT_NOPAGE;
 		goto out_credit;
 	}
-	err = archil_deleg_enter(inode, file->f_path.dentry, &d);
+	err = archil_deleg_enter(inode, &d);
 	if (err) {
 		folio_unlock(folio);
 		/* With mmap_lock held, but killably, and no drain needs that lock. */

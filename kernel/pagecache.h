@@ -35,6 +35,16 @@ vm_fault_t archil_page_mkwrite(struct vm_fault *vmf);
 
 /* Does this file have anything that is not at the server? */
 bool archil_inode_dirty(struct inode *inode);
+/*
+ * The file is about to grow: what a mapping has stored behind its end is not to show. The
+ * inode is locked.
+ */
+void archil_zero_tail(struct inode *inode);
+/*
+ * i_blocks of a file that we change: so many bytes more (or less), never more than its size
+ * has. An estimate; the server's count replaces it.
+ */
+void archil_blocks_add(struct inode *inode, s64 bytes);
 /* Pages were dropped: if none is dirty any more, their credit is free again. */
 void archil_credit_of_clean(struct inode *inode);
 /* It has: look at it at the next commit. */

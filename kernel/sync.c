@@ -54,6 +54,36 @@ void archil_slots_wait_idle(struct archil_mount *m)
 	wait_event(m->slots.wait, archil_slots_idle(&m->slots));
 }
 
+/* Are all slots of this bitmap free or with another request than then? */
+static bool archil_slots_passed(struct archil_slots *slots, const unsigned long *busy,
+				const u32 *seq)
+{
+	bool passed = true;
+	unsigned int i;
+
+	spin_lock(&slots->lock);
+	for_each_set_bit(i, busy, ARCHIL_SLOTS)
+		if (test_bit(i, slots->busy) && slots->seq[i] == seq[i])
+			passed = false;
+	spin_unlock(&slots->lock);
+	return passed;
+}
+
+int archil_slots_settle(struct archil_mount *m)
+{
+	struct archil_slots *slots = &m->slots;
+	DECLARE_BITMAP(busy, ARCHIL_SLOTS);
+	u32 seq[ARCHIL_SLOTS];
+
+	spin_lock(&slots->lock);
+	bitmap_copy(busy, slots->busy, ARCHIL_SLOTS);
+	memcpy(seq, slots->seq, sizeof(seq));
+	spin_unlock(&slots->lock);
+	if (wait_event_killable(slots->wait, archil_slots_passed(slots, busy, seq)))
+		return -EINTR;
+	return 0;
+}
+
 int archil_slot_get(struct archil_mount *m, struct archil_slot *slot)
 {
 	if (wait_event_killable(m->slots.wait, archil_slot_try(&m->slots, slot)))
@@ -164,6 +194,8 @@ static struct archil_req *archil_sync_new(struct archil_mount *m, enum archil_op
 	struct archil_req *req;
 	int err = -ENOMEM;
 
+	if (grant && wait_event_killable(m->delegs.held_back_wait, !READ_ONCE(m->delegs.held_back)))
+		return ERR_PTR(-EINTR);
 	op = kzalloc(sizeof(*op) + rec_len, GFP_NOFS);
 	if (!op)
 		return ERR_PTR(-ENOMEM);
@@ -262,7 +294,6 @@ int archil_sync_across(struct archil_mount *m, const struct archil_record *rec,
 int archil_sync_grant(struct inode *inode, struct dentry *root)
 {
 	struct archil_mount *m = archil_mnt(inode->i_sb);
-	u32 epoch = READ_ONCE(m->delegs.epoch);
 	struct archil_grant_rep rep;
 	struct archil_grant_req *body;
 	struct archil_req *req;
@@ -284,8 +315,5 @@ int archil_sync_grant(struct inode *inode, struct dentry *root)
 	archil_req_put(req);
 	if (err)
 		return err;
-	/* We own it through another one already, and did not know. */
-	if (le32_to_cpu(rep.grant.flags) & ARCHIL_GF_COVERED)
-		archil_inode_place(archil_i(inode), le64_to_cpu(rep.grant.number), epoch);
 	return archil_inode_update(inode, &rep.attr, commit);
 }

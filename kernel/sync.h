@@ -29,6 +29,8 @@ int archil_slot_get(struct archil_mount *m, struct archil_slot *slot);
 /* @used: the server has, or may have, seen the number. */
 void archil_slot_put(struct archil_mount *m, const struct archil_slot *slot, bool used);
 
+/* Until every request that is out now is answered; killable. -EINTR. */
+int archil_slots_settle(struct archil_mount *m);
 /* Until no slot is busy. Nobody asks any more. */
 void archil_slots_wait_idle(struct archil_mount *m);
 

@@ -29,6 +29,7 @@ static void archil_write_done(struct archil_req *req)
 			archil_deleg_lost(io->deleg);
 	} else {
 		archil_credit_add(m, le64_to_cpu(rep->credit));
+		archil_blocks_add(io->inode, bytes);
 	}
 	charged = min_t(u64, bytes, atomic64_read(&ai->charged));
 	atomic64_sub(charged, &ai->charged);
@@ -118,7 +119,7 @@ static int archil_clean_small(struct folio *folio, struct writeback_control *wbc
 {
 	struct inode *inode = folio->mapping->host;
 	struct archil_inode *ai = archil_i(inode);
-	struct archil_deleg *d = archil_deleg_of(inode, NULL);
+	struct archil_deleg *d = archil_deleg_cached(inode);
 
 	if (!d || READ_ONCE(d->state) == ARCHIL_OWN_TAKEN) {
 		mapping_set_error(inode->i_mapping, -EIO);
@@ -152,7 +153,7 @@ static int archil_write_bulk(struct folio *folio, struct writeback_control *wbc,
 		len = size - pos;
 		folio_zero_segment(folio, len, folio_size(folio));
 	}
-	d = archil_deleg_of(inode, NULL);
+	d = archil_deleg_cached(inode);
 	if (!d || READ_ONCE(d->state) == ARCHIL_OWN_TAKEN) {
 		archil_deleg_put(d);
 		mapping_set_error(inode->i_mapping, -EIO);
@@ -196,7 +197,7 @@ int archil_writepages(struct address_space *mapping, struct writeback_control *w
 	int err, err2;
 
 	if (!test_bit(ARCHIL_I_BULK, &ai->flags)) {
-		d = archil_deleg_of(inode, NULL);
+		d = archil_deleg_cached(inode);
 		if (d && wbc->sync_mode == WB_SYNC_ALL)
 			archil_log_wait(d, READ_ONCE(ai->content_seq), false);
 		else if (d && READ_ONCE(ai->content_seq) > READ_ONCE(d->log.acked))
@@ -259,7 +260,7 @@ int archil_size_update(struct inode *inode)
 	/* Small contents carry both in their records. */
 	if (!test_bit(ARCHIL_I_BULK, &ai->flags))
 		return 0;
-	d = archil_deleg_of(inode, NULL);
+	d = archil_deleg_cached(inode);
 	if (!d)
 		return 0;
 	mutex_lock(&ai->size_mutex);
@@ -299,7 +300,7 @@ void archil_size_work(struct work_struct *work)
 	struct archil_deleg *d;
 
 	archil_size_update(&ai->vfs);
-	d = archil_deleg_of(&ai->vfs, NULL);
+	d = archil_deleg_cached(&ai->vfs);
 	if (d)
 		archil_log_kick(d);
 	archil_deleg_put(d);
@@ -315,7 +316,7 @@ int archil_flush_data(struct inode *inode, bool killable)
 	int err = 0;
 
 	if (!test_bit(ARCHIL_I_BULK, &ai->flags)) {
-		d = archil_deleg_of(inode, NULL);
+		d = archil_deleg_cached(inode);
 		if (d)
 			err = archil_log_wait(d, READ_ONCE(ai->content_seq), killable);
 		archil_deleg_put(d);

@@ -88,7 +88,7 @@ static int archil_xattr_set(const struct xattr_handler *handler, struct mnt_idma
 	};
 	struct archil_entry *e;
 	struct archil_deleg *d;
-	u64 seq;
+	u64 seq, number;
 	int err;
 
 	archil_time_to_wire(&rec.time, now);
@@ -96,11 +96,13 @@ static int archil_xattr_set(const struct xattr_handler *handler, struct mnt_idma
 		return -ERANGE;
 	if (size > ARCHIL_XATTR_SIZE)
 		return -E2BIG;
-	err = archil_own(inode, dentry, true, &d);
+again:
+	err = archil_own(inode, true, dentry, &d);
 	if (err)
 		return err;
+	number = d->number;
 	archil_deleg_leave(d);
-	/* The inode is locked and ours, so the answer holds. */
+	/* The inode is locked, so the answer holds as long as it is ours. */
 	if (flags || !value) {
 		err = archil_xattr_get(handler, dentry, inode, name, NULL, 0);
 		if (err == -ENODATA && ((flags & XATTR_REPLACE) || !value))
@@ -114,10 +116,20 @@ static int archil_xattr_set(const struct xattr_handler *handler, struct mnt_idma
 			     value ? ARCHIL_ENTRY_WAIT : ARCHIL_ENTRY_FREE);
 	if (IS_ERR(e))
 		return PTR_ERR(e);
-	err = archil_own(inode, dentry, true, &d);
+	err = archil_own(inode, true, dentry, &d);
 	if (err) {
 		archil_entry_free(m, e);
 		return err;
+	}
+	if (archil_inode_gone(inode)) {
+		archil_deleg_leave(d);
+		archil_entry_free(m, e);
+		return -ESTALE;
+	}
+	if (d->number != number) {
+		archil_deleg_leave(d);
+		archil_entry_free(m, e);
+		goto again;
 	}
 	seq = archil_log_append(d, e);
 	if (seq) {

@@ -490,7 +490,8 @@ enum { ARCHIL_GR_FORCE = 0x1 };
 /*
  * Own this inode. What the session itself holds beneath is swallowed: those
  * delegations are closed, in the same commit, at what is applied of their
- * logs; a client drains them before it asks.
+ * logs; a client drains them before it asks. EAGAIN: one of them has a number above
+ * `known`, so the client did not know of it when it drained; nothing has happened.
  * EBUSY with the holder. EINVAL: neither a regular file nor a directory (or a
  * directory, with ORIGIN_DYNAMIC).
  * If it is covered already, `grant` is what covers it, with GF_COVERED.
@@ -500,6 +501,7 @@ struct archil_grant_req {
 	__le64	ino;
 	__le32	origin;		/* ARCHIL_ORIGIN_CHECKOUT or _DYNAMIC */
 	__le32	flags;		/* ARCHIL_GR_FORCE */
+	__le64	known;		/* CHECKOUT: all its delegations up to this one are known */
 } __packed;
 
 struct archil_grant_rep {
@@ -509,12 +511,13 @@ struct archil_grant_rep {
 
 /*
  * Release what the session holds at this inode and beneath; each log is closed
- * at what is applied of it, so a client drains first. ENOENT: it holds nothing
- * there. EBUSY with path: a larger delegation of its own covers it.
+ * at what is applied of it, so a client drains first. EAGAIN: as with GRANT. ENOENT: it
+ * holds nothing there. EBUSY with path: a larger delegation of its own covers it.
  */
 struct archil_checkin_req {
 	struct archil_slot slot;
 	__le64	ino;
+	__le64	known;		/* as in struct archil_grant_req */
 } __packed;
 
 struct archil_checkin_rep {
@@ -529,7 +532,8 @@ enum { ARCHIL_CH_GRANT = 0x1 };
  * nobody owns the directory (ARCHIL_CH_GRANT: and own the new inode), and link,
  * unlink, rename across delegations or of a file whose home is elsewhere; the
  * session must own everything that semantics.md 3 asks for, or it is EROFS or
- * EBUSY. Otherwise the errnos of the system call.
+ * EBUSY. ESTALE: a create in a directory that a delegation of the session's own covers; it
+ * belongs in that log. Otherwise the errnos of the system call.
  */
 struct archil_change_req {
 	struct archil_slot slot;

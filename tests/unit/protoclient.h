@@ -791,7 +791,7 @@ static inline uint32_t cl_grant(struct client *cl, uint64_t ino, uint32_t origin
 {
 	struct archil_grant_req req = {
 		.slot = cl_slot(cl, 0), .ino = cpu_to_le64(ino), .origin = cpu_to_le32(origin),
-		.flags = cpu_to_le32(flags),
+		.flags = cpu_to_le32(flags), .known = cpu_to_le64(UINT64_MAX),
 	};
 	uint32_t status = pc_call(&cl->data, ARCHIL_OP_GRANT, &req, sizeof(req), NULL, 0);
 
@@ -816,7 +816,9 @@ static inline uint32_t cl_checkout(struct client *cl, uint64_t ino, uint32_t fla
 
 static inline uint32_t cl_checkin(struct client *cl, uint64_t ino, uint32_t *released)
 {
-	struct archil_checkin_req req = { .slot = cl_slot(cl, 0), .ino = cpu_to_le64(ino) };
+	struct archil_checkin_req req = {
+		.slot = cl_slot(cl, 0), .ino = cpu_to_le64(ino), .known = cpu_to_le64(UINT64_MAX),
+	};
 	struct archil_checkin_rep rep;
 	uint32_t status = pc_call(&cl->data, ARCHIL_OP_CHECKIN, &req, sizeof(req), NULL, 0);
 

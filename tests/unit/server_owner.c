@@ -379,16 +379,43 @@ START_TEST(creating_where_nobody_owns)
 	ck_assert_uint_eq(cl_change(b, &rec, 0, &rep), EROFS);
 	rec_name(&rec, ARCHIL_REC_UNLINK, t.data, "none", s);
 	ck_assert_uint_eq(cl_change(b, &rec, 0, &rep), ENOENT);
-	/* where we own the directory, it covers the new one */
+	/* where we own the directory, it belongs in the log */
 	ck_assert_uint_eq(cl_checkout(b, t.models, 0), 0);
-	rec_create(&rec, t.models, "covered", cl_ino(b), 0, S_IFREG | 0644);
-	ck_assert_uint_eq(cl_change(b, &rec, ARCHIL_CH_GRANT, &rep), 0);
-	ck_assert_uint_eq(le32_to_cpu(rep.grant.flags), ARCHIL_GF_COVERED);
-	ck_assert_uint_eq(le64_to_cpu(rep.grant.number), b->deleg);
+	rec_create(&rec, t.models, "covered", cl_ino(b), 100, S_IFREG | 0644);
+	ck_assert_uint_eq(cl_change(b, &rec, ARCHIL_CH_GRANT, &rep), ESTALE);
+	ck_assert_uint_eq(cl_change(b, &rec, 0, &rep), ESTALE);
+	ck_assert_uint_eq(cl_do(b, &rec), 0);
 	ck_assert_uint_eq(cl_change(a, &rec, ARCHIL_CH_GRANT, &rep), EEXIST);
 	cl_unmount(a);
 	ck_assert_uint_eq(cl_checkout(b, t.data, 0), 0);
 	cl_unmount(b);
+}
+END_TEST
+
+/* What the client did not know of when it drained is not closed under it. */
+START_TEST(only_what_is_known_is_closed)
+{
+	struct tree t = make_tree();
+	struct client *a = shared("a");
+	struct archil_grant_req grant = {
+		.ino = cpu_to_le64(t.group), .origin = cpu_to_le32(ARCHIL_ORIGIN_CHECKOUT),
+	};
+	struct archil_checkin_req checkin = { .ino = cpu_to_le64(t.group) };
+	uint64_t number;
+
+	ck_assert_uint_eq(cl_checkout(a, t.models, 0), 0);
+	number = a->deleg;
+	grant.slot = cl_slot(a, 0);
+	grant.known = cpu_to_le64(number - 1);
+	ck_assert_uint_eq(pc_call(&a->data, ARCHIL_OP_GRANT, &grant, sizeof(grant), NULL, 0), EAGAIN);
+	checkin.slot = cl_slot(a, 0);
+	checkin.known = cpu_to_le64(number - 1);
+	ck_assert_uint_eq(pc_call(&a->data, ARCHIL_OP_CHECKIN, &checkin, sizeof(checkin), NULL, 0),
+			  EAGAIN);
+	checkin.slot = cl_slot(a, 0);
+	checkin.known = cpu_to_le64(number);
+	ck_assert_uint_eq(pc_call(&a->data, ARCHIL_OP_CHECKIN, &checkin, sizeof(checkin), NULL, 0), 0);
+	cl_unmount(a);
 }
 END_TEST
 
@@ -701,6 +728,7 @@ int main(void)
 		PS_TEST(force_in_the_middle_of_writes),
 		PS_TEST(lost_bytes_stay_lost),
 		PS_TEST(creating_where_nobody_owns),
+		PS_TEST(only_what_is_known_is_closed),
 		PS_TEST(one_wins_the_race_for_a_name),
 		PS_TEST(links_from_outside_are_told),
 		PS_TEST(renames_across),

@@ -143,6 +143,9 @@ static void create(struct worker *w, int d, int step)
 	snprintf(name, sizeof(name), "%s-%d", w->cl->id, step);
 	rec_create(&rec, dirs[d], name, cl_ino(w->cl), 0, S_IFREG | 0644);
 	status = cl_change(w->cl, &rec, ARCHIL_CH_GRANT, &rep);
+	/* its own directory is changed by its log */
+	if (w->deleg[d] && status == ESTALE)
+		return;
 	MUST(w, status, "CHANGE", 0, EBUSY);
 }
 

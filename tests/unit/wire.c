@@ -49,8 +49,8 @@ static const struct expect {
 	{ ARCHIL_OP_WRITE, "WRITE", "Dq", 32, 8 },
 	{ ARCHIL_OP_CREDIT, "CREDIT", "D", 16, 8 },
 	{ ARCHIL_OP_INOS, "INOS", "D", 8, 16 },
-	{ ARCHIL_OP_GRANT, "GRANT", "CD", 24, 168 },
-	{ ARCHIL_OP_CHECKIN, "CHECKIN", "CD", 16, 8 },
+	{ ARCHIL_OP_GRANT, "GRANT", "CD", 32, 168 },
+	{ ARCHIL_OP_CHECKIN, "CHECKIN", "CD", 24, 8 },
 	{ ARCHIL_OP_CHANGE, "CHANGE", "CDq", 16, 184 },
 };
 

@@ -78,18 +78,16 @@ static int parse(const struct req *req, struct archil_record *rec)
 	}
 }
 
-/* Does the session own the directory already? Then the new inode is covered by that. */
-static int dir_cover(struct slotted *sl, struct fs_txn *txn, uint64_t dir, struct deleg **out)
+/* Does the session own the directory already? */
+static int dir_is_own(struct slotted *sl, struct fs_txn *txn, uint64_t dir, bool *own)
 {
-	struct disk *disk = sl->ses->disk;
 	int rc = fs_chain(fs_txn_view(txn), dir, &sl->chain);
+	struct deleg *cover;
 
-	*out = NULL;
 	if (rc)
 		return rc;
-	*out = tree_cover(disk, sl->chain.ino, sl->chain.n);
-	if (*out && (*out)->grant.session != sl->ses->rec.id)
-		*out = NULL;
+	cover = tree_cover(sl->ses->disk, sl->chain.ino, sl->chain.n);
+	*own = cover && cover->grant.session == sl->ses->rec.id;
 	return 0;
 }
 
@@ -124,8 +122,7 @@ static int end_orphan(struct slotted *sl, struct fs_txn *txn, uint64_t number)
 	return ended_close(&sl->ended, txn, deleg, FS_CLOSED);
 }
 
-static int reply(struct slotted *sl, struct fs_txn *txn, const struct fs_result *res,
-		 const struct deleg *covering)
+static int reply(struct slotted *sl, struct fs_txn *txn, const struct fs_result *res)
 {
 	struct fs_view *view = fs_txn_view(txn);
 	struct archil_change_rep rep = { 0 };
@@ -139,10 +136,6 @@ static int reply(struct slotted *sl, struct fs_txn *txn, const struct fs_result 
 	rep.attr.ino = cpu_to_le64(res->ino);
 	if (sl->granted) {
 		dlg_grant_fill(sl->granted, &rep.grant);
-		rep.attr.deleg = rep.grant.number;
-	} else if (covering) {
-		dlg_grant_fill(covering->data, &rep.grant);
-		rep.grant.flags = cpu_to_le32(ARCHIL_GF_COVERED);
 		rep.attr.deleg = rep.grant.number;
 	} else if (!rc) {
 		owner_begin(&owner, sl->ses->disk, view, sl->ses->rec.id);
@@ -161,9 +154,9 @@ static int change_op(struct slotted *sl, struct fs_txn *txn)
 	bool want_grant = le32_to_cpu(msg->flags) & ARCHIL_CH_GRANT;
 	struct asker asker = { .ses = sl->ses };
 	struct fs_who who = { .may = may, .cover = own_cover, .ctx = &asker };
-	struct deleg *covering = NULL;
 	struct archil_record rec;
 	struct fs_result res;
+	bool own;
 	int rc;
 
 	if (sl->ses->rec.flags & ARCHIL_OS_RO)
@@ -173,13 +166,17 @@ static int change_op(struct slotted *sl, struct fs_txn *txn)
 	rc = parse(sl->req, &rec);
 	if (rc)
 		return rc;
-	if (want_grant) {
-		if (rec.type != ARCHIL_REC_CREATE || (!S_ISREG(rec.mode) && !S_ISDIR(rec.mode)))
-			return -EINVAL;
-		rc = dir_cover(sl, txn, rec.dir, &covering);
+	if (want_grant &&
+	    (rec.type != ARCHIL_REC_CREATE || (!S_ISREG(rec.mode) && !S_ISDIR(rec.mode))))
+		return -EINVAL;
+	if (rec.type == ARCHIL_REC_CREATE) {
+		rc = dir_is_own(sl, txn, rec.dir, &own);
 		if (rc)
 			return rc;
-		if (!covering)
+		/* The owner's cookies and names are ahead of ours. */
+		if (own && !(rec.flags & ARCHIL_CREATE_TMPFILE))
+			return -ESTALE;
+		if (want_grant && !own)
 			who.grant = fs_alloc_deleg(txn);
 	}
 	rc = fs_apply(txn, &who, &rec, &res);
@@ -189,7 +186,7 @@ static int change_op(struct slotted *sl, struct fs_txn *txn)
 		rc = grant_new(sl, txn, who.grant, &rec);
 	if (!rc && res.ended)
 		rc = end_orphan(sl, txn, res.ended);
-	return rc ? rc : reply(sl, txn, &res, covering);
+	return rc ? rc : reply(sl, txn, &res);
 }
 
 void handle_change(struct req *req)

@@ -204,6 +204,7 @@ int fs_apply(struct fs_txn *txn, const struct fs_who *who, const struct archil_r
 	err = apply(&op);
 	if (!err)
 		return op.refused;
+	res->why = err;
 	return who->deleg && !is_trouble(err) ? -EUCLEAN : err;
 }
 
@@ -225,6 +226,9 @@ static int apply_log(struct fs_txn *txn, struct fs_deleg *deleg, u64 first_seq, 
 		r = fs_apply(txn, &who, &rec, &one);
 		if (r) {
 			res->bad_seq = seq;
+			res->bad_ino = rec.ino;
+			res->bad_type = rec.type;
+			res->why = one.why;
 			return r;
 		}
 		if (one.ended)

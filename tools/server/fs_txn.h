@@ -111,6 +111,7 @@ struct fs_result {
 	 * transaction: fs_deleg_close(FS_CLOSED), after storing what was applied.
 	 */
 	u64 ended;
+	int why;	/* with -EUCLEAN: what was wrong, an errno */
 };
 
 /*
@@ -134,6 +135,9 @@ struct fs_deleg;	/* fs_meta.h */
 
 struct fs_log_result {
 	u64 bad_seq;	/* on error: the record that was refused, 0: none in particular */
+	u64 bad_ino;	/* what it is about */
+	u32 bad_type;	/* enum archil_rec_type */
+	int why;	/* what was wrong with it, where the error is only -EUCLEAN */
 	u64 ended;	/* as in struct fs_result */
 };
 

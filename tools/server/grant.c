@@ -68,7 +68,7 @@ static int grant_op(struct slotted *sl, struct fs_txn *txn)
 	rc = fs_chain(fs_txn_view(txn), ino, &sl->chain);
 	if (rc)
 		return rc;
-	rc = place_take(disk, txn, &sl->chain, sl->ses->rec.id, force, &sl->ended, &holder);
+	rc = place_take(disk, txn, &sl->chain, le64_to_cpu(msg->known), sl->ses->rec.id, force, &sl->ended, &holder);
 	switch (rc) {
 	case TAKE_FREE:
 		break;
@@ -110,6 +110,10 @@ static int checkin_op(struct slotted *sl, struct fs_txn *txn)
 		if (cover && cover->grant.session == session)
 			return slotted_busy(sl, txn, cover, NULL);
 		return -ENOENT;
+	}
+	if (any_above(list, n, le64_to_cpu(msg->known))) {
+		free(list);
+		return -EAGAIN;
 	}
 	rc = WORK_PARK;
 	if (ended_stop(disk, list, n)) {

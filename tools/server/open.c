@@ -173,7 +173,7 @@ static int open_new(struct opening *op, struct fs_txn *txn)
 	if (!owns)
 		return fill_reply(op, txn, op->rec.id, op->rec.root, NULL);
 
-	rc = place_take(disk, txn, &op->chain, op->rec.id, op->rec.flags & ARCHIL_OS_FORCE,
+	rc = place_take(disk, txn, &op->chain, UINT64_MAX, op->rec.id, op->rec.flags & ARCHIL_OS_FORCE,
 			&op->ended, &holder);
 	if (rc == TAKE_BUSY) {
 		op->error_len = error_holder(disk, fs_txn_view(txn), holder, NULL, op->error);

@@ -134,10 +134,11 @@ static int log_apply(struct work *work, struct fs_txn *txn)
 	before = dlg->rec.applied;
 	rc = fs_apply_log(txn, &dlg->rec, first, n, lw->req->payload, lw->req->payload_len, &res);
 	if (rc) {
-		log_warn("disk %s: client %s: records %llu to %llu of delegation %llu refused at %llu: %s",
+		log_warn("disk %s: client %s: records %llu to %llu of delegation %llu refused at %llu, %s of inode %llu: %s (%s)",
 			 disk->name, lw->ses->rec.client, (unsigned long long)first,
 			 (unsigned long long)(first + n - 1), (unsigned long long)number,
-			 (unsigned long long)res.bad_seq, strerror(-rc));
+			 (unsigned long long)res.bad_seq, archil_record_name(res.bad_type),
+			 (unsigned long long)res.bad_ino, strerror(-rc), strerror(-res.why));
 		disk->stats.refused++;
 		lw->status = rc == -EBADMSG ? -EIO : rc;
 		return WORK_DONE;

@@ -200,7 +200,15 @@ static int close_all(struct fs_txn *txn, struct deleg **list, size_t n, enum fs_
 	return 0;
 }
 
-int place_take(struct disk *disk, struct fs_txn *txn, const struct fs_chain *chain,
+bool any_above(struct deleg *const *list, size_t n, uint64_t known)
+{
+	while (n)
+		if (list[--n]->grant.number > known)
+			return true;
+	return false;
+}
+
+int place_take(struct disk *disk, struct fs_txn *txn, const struct fs_chain *chain, uint64_t known,
 	       uint64_t session, bool force, struct ended *ended, struct deleg **holder)
 {
 	struct deleg **own, **others;
@@ -221,6 +229,10 @@ int place_take(struct disk *disk, struct fs_txn *txn, const struct fs_chain *cha
 
 	others = tree_conflicts(disk, chain, session, &n_others);
 	own = tree_held(disk, chain->ino[chain->n - 1], session, &n_own);
+	if (any_above(own, n_own, known)) {
+		rc = -EAGAIN;
+		goto out;
+	}
 	rc = TAKE_PARK;
 	/* both, so that what has to end does so at the same time */
 	if (ended_stop(disk, others, n_others) & ended_stop(disk, own, n_own)) {
@@ -230,6 +242,7 @@ int place_take(struct disk *disk, struct fs_txn *txn, const struct fs_chain *cha
 		if (!rc)
 			rc = TAKE_FREE;
 	}
+out:
 	free(others);
 	free(own);
 	return rc;

@@ -39,15 +39,18 @@ int slotted_busy(struct slotted *sl, struct fs_txn *txn, const struct deleg *hol
 struct dlg *deleg_grant(struct disk *disk, struct fs_txn *txn, struct session *ses, uint64_t number,
 			uint64_t ino, uint32_t origin, int *rc);
 
+/* Has any of them a number above this one? */
+bool any_above(struct deleg *const *list, size_t n, uint64_t known);
+
 enum take { TAKE_FREE, TAKE_COVERED, TAKE_BUSY, TAKE_PARK };
 
 /*
  * Committer, inside a batch: makes the place at the end of chain free for the
- * session: swallows what it holds beneath, takes what is in the way if force.
- * holder: through what it is covered, or who is in the way. Returns an enum take
+ * session: swallows what it holds beneath, takes what is in the way if force. -EAGAIN:
+ * what it holds beneath is not all known to it, see struct archil_grant_req. holder: through what it is covered, or who is in the way. Returns an enum take
  * or a negative errno.
  */
-int place_take(struct disk *disk, struct fs_txn *txn, const struct fs_chain *chain,
+int place_take(struct disk *disk, struct fs_txn *txn, const struct fs_chain *chain, uint64_t known,
 	       uint64_t session, bool force, struct ended *ended, struct deleg **holder);
 
 #endif
