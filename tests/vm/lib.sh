@@ -484,6 +484,10 @@ get() { board_ask get "$@"; }
 power_off() { show power_off "$1"; echo "off $1" >/run/host; }
 power_on() { show power_on "$1"; echo "on $1" >/run/host; }
 
+# pause K, go_on K: another host stands still; its clock too, and its network
+pause() { show pause "$1"; echo "pause $1" >/run/host; }
+go_on() { show go_on "$1"; echo "go $1" >/run/host; }
+
 # power_cycle: that, on this host; does not return
 power_cycle() { show power_cycle; printf 'off %d\non %d\n' "$HOST" "$HOST" >/run/host; sleep 1000; }
 
