@@ -81,6 +81,7 @@ void archil_deleg_put(struct archil_deleg *d)
 	if (!d || !refcount_dec_and_test(&d->ref))
 		return;
 	archil_orphans_forget(d);
+	archil_log_exit(&d->log);
 	kfree_rcu(d, rcu);
 }
 
@@ -683,6 +684,17 @@ void archil_delegs_kick(struct archil_mount *m)
 
 /* ---- losing ---- */
 
+/* Was anything of it not durable? Small contents are, once their records are. */
+static bool archil_inode_loses(struct archil_deleg *d, struct inode *inode)
+{
+	struct archil_inode *ai = archil_i(inode);
+
+	if (READ_ONCE(ai->last_seq) > READ_ONCE(d->log.acked))
+		return true;
+	return S_ISREG(inode->i_mode) && test_bit(ARCHIL_I_BULK, &ai->flags) &&
+	       archil_inode_dirty(inode);
+}
+
 static int archil_lose_inode(struct archil_deleg *d, struct inode *inode, void *arg)
 {
 	struct archil_inode *ai = archil_i(inode);
@@ -691,13 +703,10 @@ static int archil_lose_inode(struct archil_deleg *d, struct inode *inode, void *
 	atomic_inc(&ai->lost);
 	smp_mb(); /* lost before the pages go: whoever dirties one later sees it */
 	old = archil_inode_disown(ai);
-	if (S_ISREG(inode->i_mode)) {
-		if (archil_inode_dirty(inode) || ai->last_seq > READ_ONCE(d->log.acked))
-			mapping_set_error(inode->i_mapping, -EIO);
-		archil_drop_data(inode);
-	} else if (ai->last_seq > READ_ONCE(d->log.acked)) {
+	if (archil_inode_loses(d, inode))
 		mapping_set_error(inode->i_mapping, -EIO);
-	}
+	if (S_ISREG(inode->i_mode))
+		archil_drop_data(inode);
 	archil_inode_expire(inode);
 	archil_deleg_put(old);
 	return 0;

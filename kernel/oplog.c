@@ -106,8 +106,10 @@ u64 archil_log_append(struct archil_deleg *d, struct archil_entry *e)
 
 	spin_lock(&log->lock);
 	if (log->error) {
+		/* Not freed here: that may sleep, and callers hold locks. */
+		list_add_tail(&e->list, &log->dead);
 		spin_unlock(&log->lock);
-		archil_entry_free(d->mount, e);
+		archil_credit_return(d->mount, e->charge);
 		return 0;
 	}
 	seq = log->next_seq++;
@@ -370,10 +372,19 @@ bool archil_log_idle(struct archil_deleg *d)
 	return READ_ONCE(d->log.acked) >= archil_log_last(d);
 }
 
+void archil_log_exit(struct archil_log *log)
+{
+	struct archil_entry *e, *next;
+
+	list_for_each_entry_safe(e, next, &log->dead, list)
+		kvfree(e);
+}
+
 void archil_log_init(struct archil_log *log)
 {
 	spin_lock_init(&log->lock);
 	INIT_LIST_HEAD(&log->open);
+	INIT_LIST_HEAD(&log->dead);
 	log->next_seq = 1;
 	INIT_WORK(&log->send_work, archil_log_send);
 	init_waitqueue_head(&log->wait);

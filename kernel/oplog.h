@@ -27,6 +27,7 @@ struct archil_entry {
 struct archil_log {
 	spinlock_t lock;
 	struct list_head open;		/* entries not sealed, in order; protected by lock */
+	struct list_head dead;		/* entries that came too late; protected by lock */
 	size_t open_bytes;		/* protected by lock */
 	u64 next_seq;			/* of the next entry; from 1; protected by lock */
 	u64 acked;			/* all up to here are durable; read with READ_ONCE */
@@ -40,6 +41,8 @@ struct archil_log {
 };
 
 void archil_log_init(struct archil_log *log);
+/* Nobody uses it any more. */
+void archil_log_exit(struct archil_log *log);
 
 enum archil_entry_credit {
 	ARCHIL_ENTRY_WAIT,	/* ask the server for credit and wait, killably */
@@ -65,7 +68,7 @@ void archil_entry_free(struct archil_mount *m, struct archil_entry *e);
 
 /*
  * Append: consumes the entry, returns its number; 0 when the delegation was
- * taken (the entry is freed). The caller is inside archil_deleg_enter(), or
+ * taken (the entry is kept until the log goes, its credit is free again). The caller is inside archil_deleg_enter(), or
  * drains. Never blocks.
  */
 u64 archil_log_append(struct archil_deleg *d, struct archil_entry *e);
