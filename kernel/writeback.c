@@ -196,6 +196,9 @@ int archil_writepages(struct address_space *mapping, struct writeback_control *w
 	struct archil_deleg *d;
 	int err, err2;
 
+	/* Age is for commit= to judge, not for the machine's flusher. */
+	if (wbc->for_kupdate)
+		return 0;
 	if (!test_bit(ARCHIL_I_BULK, &ai->flags)) {
 		d = archil_deleg_cached(inode);
 		if (d && wbc->sync_mode == WB_SYNC_ALL)
