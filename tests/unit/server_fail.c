@@ -159,6 +159,40 @@ START_TEST(a_failed_commit)
 }
 END_TEST
 
+/* Out of room: nobody is told that anything is lost; the server ends, and is asked again. */
+START_TEST(a_commit_without_room)
+{
+	struct client *a;
+	struct archil_record rec;
+	uint64_t ino, ino2;
+	char data[100] = "bulk";
+	int status;
+
+	share();
+	a = cl_mount("a", "", 0);
+	ino = cl_make(a, ARCHIL_INO_ROOT, "f", 3, S_IFREG | 0644);
+	ino2 = cl_ino(a);
+	shared->fail = ENOSPC;
+	rec_create(&rec, ARCHIL_INO_ROOT, "g", ino2, 4, S_IFREG | 0644);
+	cl_add(a, &rec);
+	cl_log_send(a, a->seq + 1);
+	cl_write_send(a, ARCHIL_F_URGENT, ino, 0, data, sizeof(data));
+	pc_expect_end(&a->data);
+	ck_assert_int_eq(waitpid(ps_pid, &status, 0), ps_pid);
+	ck_assert_msg(WIFEXITED(status) && !WEXITSTATUS(status), "the server ended with %x", status);
+	shared->fail = 0;
+
+	ps_start();
+	ck_assert_uint_eq(cl_bind(a), 0);
+	ck_assert_uint_eq(pc_wait(&a->data, cl_log_send(a, a->seq + 1)), 0);
+	a->seq++;
+	a->batch_len = a->batch_n = 0;
+	cl_put(a, ino, 0, data, sizeof(data));
+	cl_put(a, ino2, 0, data, sizeof(data));
+	cl_unmount(a);
+}
+END_TEST
+
 /* Killed while the sync hangs: not answered, so it may be there or not; sent again it is. */
 START_TEST(killed_while_a_commit_hangs)
 {
@@ -243,6 +277,7 @@ int main(void)
 	const struct ps_test tests[] = {
 		PS_TEST(a_slow_sync_gathers_a_group),
 		PS_TEST(a_failed_commit),
+		PS_TEST(a_commit_without_room),
 		PS_TEST(killed_while_a_commit_hangs),
 		PS_TEST(connections_lost_while_a_commit_hangs),
 		{ }

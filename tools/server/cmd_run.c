@@ -1,8 +1,11 @@
 // SPDX-License-Identifier: GPL-2.0
+#include <errno.h>
 #include <getopt.h>
 #include <pthread.h>
 #include <signal.h>
 #include <stdio.h>
+#include <sys/statvfs.h>
+#include <time.h>
 
 #include "cmd.h"
 #include "log.h"
@@ -43,6 +46,32 @@ static int add_listen(struct server_opts *opts, const char *text)
 	return 0;
 }
 
+/* So much must be free before a store is opened again. */
+#define ROOM_MAX	(32ull << 20)
+
+static bool has_room(const char *dir)
+{
+	struct statvfs st;
+	uint64_t want;
+
+	if (statvfs(dir, &st))
+		return false;
+	want = (uint64_t)st.f_blocks * st.f_frsize / 16;
+	return (uint64_t)st.f_bavail * st.f_frsize >= (want < ROOM_MAX ? want : ROOM_MAX);
+}
+
+/* False: a signal ended it. */
+static bool wait_for_room(const char *dir, const sigset_t *signals)
+{
+	struct timespec second = { .tv_sec = 1 };
+
+	log_warn("no room in %s: clients wait until there is", dir);
+	while (!has_room(dir))
+		if (sigtimedwait(signals, NULL, &second) > 0)
+			return false;
+	return true;
+}
+
 static int serve(const struct server_opts *opts)
 {
 	static struct server server;
@@ -56,13 +85,15 @@ static int serve(const struct server_opts *opts)
 	pthread_sigmask(SIG_BLOCK, &set, NULL);
 	signal(SIGPIPE, SIG_IGN);
 
-	if (server_start(&server, opts))
-		return EXIT_FAILED;
-	rc = server_signals(&server);
-	if (!rc)
-		rc = server_run(&server);
-	server_destroy(&server);
-	if (rc)
+	do {
+		if (server_start(&server, opts))
+			return EXIT_FAILED;
+		rc = server_signals(&server);
+		if (!rc)
+			rc = server_run(&server);
+		server_destroy(&server);
+	} while (rc == -ENOSPC && wait_for_room(opts->dir, &set));
+	if (rc && rc != -ENOSPC)
 		return EXIT_FAILED;
 	log_info("stopped");
 	return EXIT_DONE;

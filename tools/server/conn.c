@@ -562,6 +562,11 @@ void req_fail_body(struct req *req, int status, const void *body, uint32_t body_
 			req->conn->disk_name, archil_op_name(req->op));
 		status = -EIO;
 	}
+	/* not for good: the server starts anew when there is room, and is asked again */
+	if (req->conn->disk && store_failed(req->conn->disk->store) == -ENOSPC) {
+		req_drop(req);
+		return;
+	}
 	answer(req, status < 0 ? -status : status, body, body_len, NULL, 0);
 }
 

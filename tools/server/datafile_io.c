@@ -10,6 +10,7 @@
  * through a few threads, started when first needed.
  */
 #include <errno.h>
+#include <inttypes.h>
 #include <liburing.h>
 #include <signal.h>
 #include <stdlib.h>
@@ -189,6 +190,9 @@ static void give_to_thread(struct dataring *dr, struct store_op *op, enum stage 
 
 static void end(struct dataring *dr, struct store_op *op, int64_t result)
 {
+	if (result == -ENOSPC && op->kind != STORE_ALLOCATE)
+		store_fail(dr->ds->store, result, "data of inode %" PRIu64 ": %s", op->ino,
+			   strerror(ENOSPC));
 	op->result = result;
 	op->stage = STAGE_ENDED;
 	list_add(&dr->ended, op);

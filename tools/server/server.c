@@ -171,6 +171,7 @@ static void signalled(struct loop_op *op, int res)
 
 	if (res > 0) {
 		log_info("stopping");
+		server->no_room = false;
 		server_stop(server);
 	}
 }
@@ -228,8 +229,16 @@ int server_run(struct server *server)
 	rc = loop_run(&server->loop);
 	if (rc)
 		log_err("event loop: %s", strerror(-rc));
+	else if (server->no_room)
+		return -ENOSPC;
 	notify("STOPPING=1");
 	return rc;
+}
+
+void server_no_room(struct server *server)
+{
+	server->no_room = true;
+	server_stop(server);
 }
 
 void server_stop(struct server *server)

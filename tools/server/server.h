@@ -45,6 +45,7 @@ struct server {
 	TAILQ_HEAD(, disk) disks;
 	uint64_t ping_tag;		/* last one used */
 	uint64_t credit;		/* outstanding, all sessions of all disks; bytes */
+	bool no_room;			/* stopped because a store ran out of room */
 	int lock_fd;			/* of the store */
 	struct control *control;
 	struct loop_op signal_op;
@@ -59,10 +60,16 @@ struct server {
 int server_start(struct server *server, const struct server_opts *opts);
 /* Takes SIGTERM and SIGINT as "stop". They must be blocked in every thread. */
 int server_signals(struct server *server);
-/* Serves until server_stop() or a signal. Returns 0 or a negative errno. */
+/*
+ * Serves until server_stop() or a signal. Returns 0 or a negative errno; -ENOSPC: something
+ * that was accepted could not be stored. Nobody was told; when there is room, a server that
+ * is started anew is asked again for all that was not answered.
+ */
 int server_run(struct server *server);
 /* Any thread. */
 void server_stop(struct server *server);
+/* Ends server_run() with -ENOSPC. */
+void server_no_room(struct server *server);
 /* Closes everything; what was committed is kept, what was not is answered by nobody. */
 void server_destroy(struct server *server);
 

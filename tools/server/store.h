@@ -12,7 +12,7 @@
  *     seen through the batch at once, by everybody else after the commit.
  *  3. A commit is atomic, and durable when it returns. One that fails is fatal:
  *     the store turns read-only (store_failed()), every later commit gives
- *     -EROFS, and only a restart of the server opens it again.
+ *     -EROFS, and only opening it again ends that.
  *  4. So is a flush of data that fails: what was not flushed may be gone, and
  *     asking again would lie.
  *  5. Damage is never served: a read that meets it gives -EUCLEAN, and the
@@ -151,7 +151,9 @@ int store_check_path(const char *path,
 		     void (*line)(void *arg, const char *text), void *arg,
 		     char **errmsg);
 
-/* 0, or the negative errno for which @store turned read-only. Cheap. */
+/* 0, or the negative errno for which @store turned read-only; -ENOSPC: nothing is wrong with
+ * it, and all is well when it is opened again with room around it. Cheap.
+ */
 int store_failed(const struct store *store);
 
 /* Why: a sentence that lives as long as @store; NULL while all is well. */

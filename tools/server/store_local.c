@@ -49,8 +49,9 @@ int store_fail(struct store *store, int err, const char *fmt, ...)
 	va_end(ap);
 	pthread_mutex_lock(&store->fail_lock);
 	if (!atomic_load(&store->failed)) {
-		log_err("disk %s is read-only until the server is started again: %s",
-			store->path, text ? text : strerror(-err));
+		log_err("disk %s %s: %s", store->path, err == -ENOSPC ? "cannot be written" :
+			"is read-only until the server is started again",
+			text ? text : strerror(-err));
 		atomic_store(&store->failure, text);
 		atomic_store(&store->failed, err);
 		text = NULL;
