@@ -115,7 +115,7 @@ static inline void ps_start(void)
 		rc = server_run(&server);
 		server_destroy(&server);
 		/* out of room is no failure: `archil-server run` would begin again */
-		exit(rc && rc != -ENOSPC ? 1 : 0);
+		exit(rc && rc != -EAGAIN ? 1 : 0);
 	}
 	close(fds[1]);
 	ck_assert_msg(read(fds[0], &port, sizeof(port)) == sizeof(port), "the server did not start");

@@ -4,8 +4,6 @@
 #include <pthread.h>
 #include <signal.h>
 #include <stdio.h>
-#include <sys/statvfs.h>
-#include <time.h>
 
 #include "cmd.h"
 #include "log.h"
@@ -46,32 +44,6 @@ static int add_listen(struct server_opts *opts, const char *text)
 	return 0;
 }
 
-/* So much must be free before a store is opened again. */
-#define ROOM_MAX	(32ull << 20)
-
-static bool has_room(const char *dir)
-{
-	struct statvfs st;
-	uint64_t want;
-
-	if (statvfs(dir, &st))
-		return false;
-	want = (uint64_t)st.f_blocks * st.f_frsize / 16;
-	return (uint64_t)st.f_bavail * st.f_frsize >= (want < ROOM_MAX ? want : ROOM_MAX);
-}
-
-/* False: a signal ended it. */
-static bool wait_for_room(const char *dir, const sigset_t *signals)
-{
-	struct timespec second = { .tv_sec = 1 };
-
-	log_warn("no room in %s: clients wait until there is", dir);
-	while (!has_room(dir))
-		if (sigtimedwait(signals, NULL, &second) > 0)
-			return false;
-	return true;
-}
-
 static int serve(const struct server_opts *opts)
 {
 	static struct server server;
@@ -92,8 +64,8 @@ static int serve(const struct server_opts *opts)
 		if (!rc)
 			rc = server_run(&server);
 		server_destroy(&server);
-	} while (rc == -ENOSPC && wait_for_room(opts->dir, &set));
-	if (rc && rc != -ENOSPC)
+	} while (rc == -EAGAIN);
+	if (rc)
 		return EXIT_FAILED;
 	log_info("stopped");
 	return EXIT_DONE;

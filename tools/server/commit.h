@@ -13,7 +13,7 @@
  *    Nothing else that it did may be left half done.
  * 4. When a commit fails, the disk is read-only until a restart: done() gets
  *    -EIO once for what was in it and -EROFS ever after. If it failed for want of
- *    room, clients are not answered and the server starts anew (server.h).
+ *    room, no change is answered, and the server starts anew when there is some.
  */
 #ifndef ARCHIL_COMMIT_H
 #define ARCHIL_COMMIT_H

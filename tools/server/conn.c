@@ -563,7 +563,8 @@ void req_fail_body(struct req *req, int status, const void *body, uint32_t body_
 		status = -EIO;
 	}
 	/* not for good: the server starts anew when there is room, and is asked again */
-	if (req->conn->disk && store_failed(req->conn->disk->store) == -ENOSPC) {
+	if ((status == -EROFS || status == -EIO || status == -ENOSPC) && req->conn->disk &&
+	    store_failed(req->conn->disk->store) == -ENOSPC) {
 		req_drop(req);
 		return;
 	}

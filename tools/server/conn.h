@@ -153,7 +153,7 @@ void req_fail(struct req *req, int status);
 /* The same with a sentence. */
 void req_fail_text(struct req *req, int status, const char *fmt, ...)
 	__attribute__((format(printf, 3, 4)));
-/* No answer: the connection is gone, or about to be. */
+/* No answer: the connection is gone, or will be. */
 void req_drop(struct req *req);
 
 /* In dispatch.c: a checked request that the connection's stage allows. */

@@ -208,8 +208,6 @@ void disk_turn(struct disk *disk)
 	if (!disk->failed && store_failed(disk->store)) {
 		disk->failed = true;
 		disk_wake_all(disk);
-		if (store_failed(disk->store) == -ENOSPC)
-			server_no_room(disk->server);
 	}
 	if (disk->data.ops || disk->store_ready) {
 		disk->store_ready = false;

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 #include "server.h"
+#include "space.h"
 
 #include <errno.h>
 #include <openssl/evp.h>
@@ -100,11 +101,23 @@ static bool turn(void *arg)
 	return !TAILQ_EMPTY(&server->resumers);
 }
 
+/* There is room again for a store that had none: it must be opened again. */
+static void server_anew(struct server *server)
+{
+	log_info("there is room again");
+	server->anew = true;
+	server_stop(server);
+}
+
 static void second(struct loop_timer *timer)
 {
 	struct server *server = container_of(timer, struct server, second);
+	struct disk *disk;
 
 	conn_expire(server);
+	TAILQ_FOREACH(disk, &server->disks, all)
+		if (store_failed(disk->store) == -ENOSPC && space_again(disk))
+			server_anew(server);
 	loop_timer_set(&server->loop, timer, 1000);
 }
 
@@ -171,7 +184,7 @@ static void signalled(struct loop_op *op, int res)
 
 	if (res > 0) {
 		log_info("stopping");
-		server->no_room = false;
+		server->anew = false;
 		server_stop(server);
 	}
 }
@@ -229,16 +242,10 @@ int server_run(struct server *server)
 	rc = loop_run(&server->loop);
 	if (rc)
 		log_err("event loop: %s", strerror(-rc));
-	else if (server->no_room)
-		return -ENOSPC;
+	else if (server->anew)
+		return -EAGAIN;
 	notify("STOPPING=1");
 	return rc;
-}
-
-void server_no_room(struct server *server)
-{
-	server->no_room = true;
-	server_stop(server);
 }
 
 void server_stop(struct server *server)

@@ -45,7 +45,7 @@ struct server {
 	TAILQ_HEAD(, disk) disks;
 	uint64_t ping_tag;		/* last one used */
 	uint64_t credit;		/* outstanding, all sessions of all disks; bytes */
-	bool no_room;			/* stopped because a store ran out of room */
+	bool anew;			/* stopped to be started again */
 	int lock_fd;			/* of the store */
 	struct control *control;
 	struct loop_op signal_op;
@@ -61,15 +61,13 @@ int server_start(struct server *server, const struct server_opts *opts);
 /* Takes SIGTERM and SIGINT as "stop". They must be blocked in every thread. */
 int server_signals(struct server *server);
 /*
- * Serves until server_stop() or a signal. Returns 0 or a negative errno; -ENOSPC: something
- * that was accepted could not be stored. Nobody was told; when there is room, a server that
- * is started anew is asked again for all that was not answered.
+ * Serves until server_stop() or a signal. Returns 0 or a negative errno; -EAGAIN: what had been
+ * accepted could not be stored for want of room, and now there is some. Nobody was told;
+ * a server that is started anew is asked again for all that was not answered.
  */
 int server_run(struct server *server);
 /* Any thread. */
 void server_stop(struct server *server);
-/* Ends server_run() with -ENOSPC. */
-void server_no_room(struct server *server);
 /* Closes everything; what was committed is kept, what was not is answered by nobody. */
 void server_destroy(struct server *server);
 

@@ -102,6 +102,13 @@ bool space_short(struct disk *disk)
 	return !store_statfs(disk->store, &st) && st.avail < 2 * reserve(&st);
 }
 
+bool space_again(struct disk *disk)
+{
+	struct store_statfs st;
+
+	return !store_statfs(disk->store, &st) && st.avail >= reserve(&st) / 2;
+}
+
 /* The first CREDIT of an epoch: rule 4. */
 static void believe(struct session *ses, uint64_t have)
 {

@@ -14,6 +14,9 @@
  *    epoch only: later ones may have been sent before a reply arrived. It is never
  *    more than the session was granted, nor, after a restart of the server, than
  *    there is room: a lie must not starve others.
+ * 5. Where something else has taken the reserve, what was accepted finds no room. The disk is then
+ *    read-only, nobody gets credit, and changes are not answered, until half of the
+ *    reserve is free; then the server starts anew and is asked again.
  */
 #ifndef ARCHIL_SPACE_H
 #define ARCHIL_SPACE_H
@@ -32,6 +35,8 @@ uint64_t space_settle(struct session *ses, uint64_t bytes);
 uint64_t space_grant(struct session *ses, uint64_t want);
 /* A session has ended: it holds nothing any more. */
 void space_end(struct session *ses);
+/* Is there room for a store that had none? */
+bool space_again(struct disk *disk);
 /* Is space so short that removed files should go now? */
 bool space_short(struct disk *disk);
 

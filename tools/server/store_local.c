@@ -49,7 +49,7 @@ int store_fail(struct store *store, int err, const char *fmt, ...)
 	va_end(ap);
 	pthread_mutex_lock(&store->fail_lock);
 	if (!atomic_load(&store->failed)) {
-		log_err("disk %s %s: %s", store->path, err == -ENOSPC ? "cannot be written" :
+		log_err("disk %s %s: %s", store->path, err == -ENOSPC ? "is read-only until there is room" :
 			"is read-only until the server is started again",
 			text ? text : strerror(-err));
 		atomic_store(&store->failure, text);
