@@ -3,7 +3,6 @@
  * badserver PORT: a server that is none. Every connection gets the next wrong answer of a
  * list, over and over; which one, is told on stdout.
  */
-/* link: -lcrypto */
 #include <arpa/inet.h>
 #include <sys/socket.h>
 #include <unistd.h>
