@@ -201,6 +201,8 @@ static int archil_falloc_record(struct file *file, struct archil_record *rec, lo
 			i_size_write(inode, new_size);
 			ai->logged_size = new_size;
 		}
+		if (rec->type == ARCHIL_REC_ALLOC)
+			archil_blocks_add(inode, rec->length);
 	}
 	archil_deleg_leave(d);
 	return seq ? 0 : -EIO;

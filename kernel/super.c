@@ -130,7 +130,6 @@ static void archil_commit_inode(struct archil_inode *ai)
 	/* A file without a name that nobody has open any more just goes. */
 	if (inode->i_nlink || atomic_read(&inode->i_count) > 1) {
 		filemap_fdatawrite(inode->i_mapping);
-		flush_work(&ai->size_work);
 		archil_size_update(inode);
 		smp_mb(); /* off the list before we look; pairs with archil_mark_dirty() */
 		if (archil_inode_dirty(inode) && !READ_ONCE(archil_mnt(inode->i_sb)->dying))

@@ -59,9 +59,10 @@ compare() {
 
 # ---- system calls ----------------------------------------------------------
 
-# All at once: a log has more than one writer.
 echo "# seed $SEED"
-mkdir $OURS/fileops $OURS/dropped
+mkdir $OURS/fileops $OURS/dropped $OURS/gone
+check 'attributes of what has no name any more' gone-attr $OURS/gone
+# All at once: a log has more than one writer.
 declare -A pids
 for t in data names attrs; do
 	mkdir $OURS/posix-$t $REF/posix-$t

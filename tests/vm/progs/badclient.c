@@ -5,6 +5,7 @@
  * then, authenticated and with a session, requests full of nonsense. The server must answer
  * with an error or close the connection; it is asked again after each round.
  */
+/* link: -lcrypto */
 #include <arpa/inet.h>
 #include <poll.h>
 #include <sys/socket.h>

@@ -176,6 +176,12 @@ static void do_store(struct file *f)
 		failed(f, "mmap", -1, 0);
 	fill(f->want + at, len);
 	memcpy(map + at, f->want + at, len);
+	/* what is stored behind the end goes when the file is made longer */
+	if (f->size % PAGE && !rnd(3)) {
+		map[f->size] = 0xee;
+		grow(f, place(f));
+		WANT(f, ftruncate(f->fd, f->size), 0);
+	}
 	if (!rnd(6))
 		WANT(f, msync(map, mapped, MS_SYNC), 0);
 	munmap(map, mapped);
