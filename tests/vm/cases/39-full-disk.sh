@@ -58,10 +58,10 @@ same 'what was accepted is there' /mnt/b
 
 echo '# ---- it is emptied'
 must archilctl checkout /mnt/b/b
-check 'removing works' find /mnt/b/b -mindepth 1 -delete
-room() { [ "$(kib_avail /mnt/b)" -gt 40000 ]; }
-check 'there is room again' wait_until 20 room
-check 'for new files' bash -c 'head -c 20000000 /dev/urandom >/mnt/b/new && sync /mnt/b/new'
+check 'removing works' rm -r /mnt/b/b/chunk /mnt/b/b/bulk /mnt/b/b/small /mnt/b/b/create
+room() { [ "$(kib_avail /mnt/b)" -gt 60000 ]; }
+check 'there is room again' wait_until 30 room
+check 'for new files' bash -c 'head -c 5000000 /dev/urandom >/mnt/b/new && sync /mnt/b/new'
 
 echo '# ---- something else fills it'
 must cmount 2 shared disk /mnt/a
