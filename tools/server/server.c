@@ -166,6 +166,10 @@ int server_start(struct server *server, const struct server_opts *opts)
 	server->second.fire = second;
 	loop_timer_set(&server->loop, &server->second, 1000);
 
+	rc = store_root_sweep(opts->dir);
+	if (rc)
+		log_warn("what an interrupted command left in %s can not be removed: %s", opts->dir,
+			 strerror(-rc));
 	rc = store_disk_each(opts->dir, open_disk, server);
 	if (!rc)
 		rc = control_start(server);
