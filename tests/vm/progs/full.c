@@ -365,10 +365,12 @@ static void use_up(const struct kind *kind)
 			continue;
 		if (errno != ENOSPC)
 			wrong("%s %u: %s", kind->name, n, errname(errno));
-		/* room comes back when what was removed is gone at the server */
 		refused = true;
-		if (n || again++ > 20)
+		if (n || again++ > 50)
 			break;
+		/* room comes when what was removed is gone at the server; the other may be quicker */
+		if (again % 10 == 1)
+			shrink();
 		usleep(100000);
 		n--;
 	}
