@@ -92,6 +92,12 @@ static unsigned int put(const char *path, unsigned int key, unsigned int len)
 
 /* ---- the kinds: 0, or -1 with an errno; n counts the tries ---- */
 
+/* The first of two steps; a try whose second one was refused left it. */
+static int make(const char *path)
+{
+	return mknod(path, S_IFREG | 0644, 0) && errno != EEXIST ? -1 : 0;
+}
+
 static int k_create(unsigned int n)
 {
 	char path[32];
@@ -132,7 +138,7 @@ static int k_rename(unsigned int n)
 
 	if (!n) {
 		strcpy(from, "rename/");
-		if (mknod(strcat(from, "x"), S_IFREG | 0644, 0))
+		if (make(strcat(from, "x")))
 			return -1;
 	}
 	sprintf(to, "rename/%0*u", 1 + n % 250, n % 10);
@@ -149,7 +155,7 @@ static int k_xattr(unsigned int n)
 	char path[32], name[32];
 
 	sprintf(path, "xattr/%u", n / 8);
-	if (n % 8 == 0 && mknod(path, S_IFREG | 0644, 0))
+	if (n % 8 == 0 && make(path))
 		return -1;
 	sprintf(name, "user.%u", n % 8);
 	return setxattr(path, name, buf, 900, 0);
@@ -240,7 +246,7 @@ static int k_truncate(unsigned int n)
 	char path[32];
 
 	sprintf(path, "truncate/%u", n);
-	if (mknod(path, S_IFREG | 0644, 0))
+	if (make(path))
 		return -1;
 	return truncate(path, 30000);
 }
