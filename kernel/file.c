@@ -183,7 +183,7 @@ static int archil_falloc_record(struct file *file, struct archil_record *rec, lo
 	err = archil_own(inode, false, NULL, &d);
 	if (err) {
 		archil_entry_free(m, e);
-		return err;
+		return archil_file_lost(file) ? -EIO : err;
 	}
 	if (archil_file_lost(file)) {
 		archil_entry_free(m, e);
@@ -225,7 +225,7 @@ static int archil_do_fallocate(struct file *file, int mode, loff_t off, loff_t l
 	/* Pages are touched before the record is appended: not where we may not. */
 	err = archil_own(inode, false, NULL, &d);
 	if (err)
-		return err;
+		return archil_file_lost(file) ? -EIO : err;
 	archil_deleg_leave(d);
 	if (new_size)
 		archil_zero_tail(inode);

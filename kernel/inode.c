@@ -339,19 +339,26 @@ void archil_inode_expire(struct inode *inode)
 	spin_unlock(&ai->lock);
 }
 
+static bool archil_deleg_live(const struct archil_deleg *d)
+{
+	return d && READ_ONCE(d->state) <= ARCHIL_OWN_DRAINING;
+}
+
 bool archil_inode_valid(struct inode *inode)
 {
 	struct archil_inode *ai = archil_i(inode);
-	struct archil_deleg *d;
+	struct archil_deleg *d = archil_deleg_told(inode);
 	bool valid;
 
-	d = archil_deleg_of(inode, NULL);
-	if (d && READ_ONCE(d->state) <= ARCHIL_OWN_DRAINING && ai->commit < d->commit)
-		valid = false;
-	else if (d && READ_ONCE(d->state) <= ARCHIL_OWN_DRAINING && archil_owned(inode))
-		valid = true;
-	else
-		valid = time_before(jiffies, READ_ONCE(ai->expires));
+	if (archil_deleg_live(d)) {
+		valid = ai->commit >= d->commit;
+	} else {
+		/* By its names it may have become ours since. */
+		archil_deleg_put(d);
+		d = archil_deleg_of(inode, NULL);
+		valid = time_before(jiffies, READ_ONCE(ai->expires)) &&
+			!(archil_deleg_live(d) && ai->commit < d->commit);
+	}
 	archil_deleg_put(d);
 	return valid;
 }

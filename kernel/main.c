@@ -23,6 +23,9 @@ static int __init archil_init(void)
 	err = archil_conn_wq_init();
 	if (err)
 		goto err_wq;
+	err = archil_log_wq_init();
+	if (err)
+		goto err_log_wq;
 	archil_debugfs_init();
 	err = archil_netlink_init();
 	if (err)
@@ -41,6 +44,8 @@ err_dev:
 	archil_netlink_exit();
 err_netlink:
 	archil_debugfs_exit();
+	archil_log_wq_exit();
+err_log_wq:
 	archil_conn_wq_exit();
 err_wq:
 	archil_inode_cache_exit();
@@ -53,6 +58,7 @@ static void __exit archil_exit(void)
 	archil_dev_exit();
 	archil_netlink_exit();
 	archil_debugfs_exit();
+	archil_log_wq_exit();
 	archil_conn_wq_exit();
 	rcu_barrier();	/* delegations and names that are being freed */
 	archil_inode_cache_exit();

@@ -11,6 +11,8 @@
  * 4. An accepted record can not fail at the server. If the server refuses a batch
  *    all the same, or says that the delegation was taken, the delegation is lost.
  * 5. Sending waits for memory by trying again, not by failing.
+ * 6. Sending has a workqueue of its own, in which nothing waits for anything but memory: a
+ *    rescuer takes all works of its queue, and who waits for a log must not be among them.
  */
 #include <linux/delay.h>
 #include <linux/sched/mm.h>
@@ -25,6 +27,24 @@
 /* What a mount may have appended and not acknowledged. */
 #define ARCHIL_BACKLOG_RECORDS	200000
 #define ARCHIL_BACKLOG_BYTES	(128ll << 20)
+
+static struct workqueue_struct *archil_log_wq;
+
+int __init archil_log_wq_init(void)
+{
+	archil_log_wq = alloc_workqueue("archil-log", WQ_MEM_RECLAIM | WQ_UNBOUND, 0);
+	return archil_log_wq ? 0 : -ENOMEM;
+}
+
+void archil_log_wq_exit(void)
+{
+	destroy_workqueue(archil_log_wq);
+}
+
+void archil_logs_settle(void)
+{
+	flush_workqueue(archil_log_wq);
+}
 
 struct archil_batch_req {
 	struct archil_deleg *deleg;	/* reference */
@@ -304,7 +324,7 @@ static void archil_log_send(struct work_struct *work)
 static void archil_log_go_on(struct archil_deleg *d)
 {
 	refcount_inc(&d->ref);
-	if (!queue_work(d->mount->wq, &d->log.send_work))
+	if (!queue_work(archil_log_wq, &d->log.send_work))
 		archil_deleg_put(d);
 }
 

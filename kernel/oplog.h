@@ -40,6 +40,12 @@ struct archil_log {
 	atomic64_t backlog_bytes;
 };
 
+/* For all logs; with the module. */
+int archil_log_wq_init(void);
+void archil_log_wq_exit(void);
+/* What is sending now has let go of its log and mount. */
+void archil_logs_settle(void);
+
 void archil_log_init(struct archil_log *log);
 /* Nobody uses it any more. */
 void archil_log_exit(struct archil_log *log);

@@ -279,7 +279,7 @@ static int archil_own_again(struct file *file)
 
 	if (!err)
 		archil_deleg_leave(d);
-	return err;
+	return err && archil_file_lost(file) ? -EIO : err;
 }
 
 /* ---- write(2) ---- */

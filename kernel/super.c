@@ -227,6 +227,7 @@ static void archil_mount_end(struct archil_mount *m)
 	/* Orphans evicted last were appended, and asked for a commit. */
 	cancel_delayed_work_sync(&m->commit_work);
 	flush_workqueue(m->wq);
+	archil_logs_settle();
 	archil_delegs_exit(m);
 	up = archil_upcall_new(m, ARCHIL_UPCALL_CLOSED);
 	if (up) {

@@ -29,6 +29,8 @@ if [ "$HOST" = 2 ]; then
 		is 'what was synced is there' "$(cat /mnt/a/e/synced)" synced
 		check 'and it works on' bash -c 'echo more >>/mnt/a/e/synced && sync /mnt/a/e/synced'
 		barrier back
+		barrier seen
+		must umount /mnt/a
 		barrier end
 		exit
 	fi
@@ -75,4 +77,5 @@ is 'what it had synced can be read' "$(cat /mnt/b/e/synced)" synced
 power_on 2
 barrier back
 is 'what it owned before it died was released, what it has now is listed once' "$(owned /e)" 1
+barrier seen
 barrier end
