@@ -102,6 +102,47 @@ START_TEST(orphans_outlive_a_checkin_and_end_by_force)
 }
 END_TEST
 
+static void count(u64 orphans, u64 released, u64 intents, u64 data_files)
+{
+	struct fs_view *view = fs_view_get(fs);
+	struct fs_counts counts = { 0 };
+
+	ck_assert_int_eq(fs_count(view, &counts), 0);
+	fs_view_put(view);
+	ck_assert_uint_eq(counts.orphans, orphans);
+	ck_assert_uint_eq(counts.released, released);
+	ck_assert_uint_eq(counts.intents, intents);
+	ck_assert_uint_eq(counts.data_files, data_files);
+}
+
+START_TEST(what_is_kept_is_counted)
+{
+	struct iovec iov = { "x", 1 };
+	struct store_op op = { .kind = STORE_WRITE, .ino = 10, .iov = &iov, .iovcnt = 1 };
+	struct fs_deleg deleg;
+
+	MUST(DIR_AT(1, "d", 2));
+	deleg = grant(2);
+	LOG(&deleg, FILE_AT(2, "a", 10));
+	LOG(&deleg, FILE_AT(2, "b", 11));
+	count(0, 0, 0, 0);
+	begin();
+	ck_assert_int_eq(fs_bulk_begin(txn, 10, deleg.number, 2), 0);
+	end();
+	ck_assert_int_eq(store_run(store, &op), 1);
+	count(0, 0, 0, 1);
+	LOG(&deleg, UNLINK_AT(2, "a", 10, ARCHIL_UNLINK_OPEN));
+	LOG(&deleg, UNLINK_AT(2, "b", 11, 0));
+	LOG(&deleg, TMP_AT(2, 12));
+	count(2, 1, 0, 1);
+	close_deleg(deleg.number, FS_ENDED);
+	count(0, 3, 0, 1);
+	reap_all(now);
+	count(0, 0, 1, 1);
+	ck_assert_int_eq(check_disk(), 0);
+}
+END_TEST
+
 static u64 cover_5(void *ctx, const struct fs_place *place)
 {
 	ck_assert_uint_eq(place->chain[0], 1);
@@ -338,6 +379,7 @@ int main(void)
 	TCase *tc = tcase_create("fs_orphan");
 
 	tcase_add_test(tc, orphans_outlive_a_checkin_and_end_by_force);
+	tcase_add_test(tc, what_is_kept_is_counted);
 	tcase_add_test(tc, orphans_of_synchronous_changes);
 	tcase_add_test(tc, reaping_goes_in_small_steps);
 	tcase_add_test(tc, data_files_are_cut_by_intents);

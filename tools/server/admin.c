@@ -421,7 +421,7 @@ static void check_line(void *arg, const char *text)
 	json_array_append_new(ctx->list, json_bytes(line));
 }
 
-int admin_check(struct disk *disk, json_t *list)
+int admin_check(struct disk *disk, json_t *list, struct fs_counts *counts)
 {
 	struct check_ctx ctx = { .disk = disk->name, .list = list };
 	struct fs_view *view;
@@ -434,6 +434,19 @@ int admin_check(struct disk *disk, json_t *list)
 	if (!view)
 		return -ENOMEM;
 	rc = fs_check(view, check_line, &ctx);
+	if (!rc)
+		rc = fs_count(view, counts);
 	fs_view_put(view);
 	return rc < 0 ? rc : 0;
+}
+
+json_t *admin_checked(json_t *list, size_t disks, const struct fs_counts *counts)
+{
+	return json_pack("{s:o, s:I, s:I, s:I, s:I, s:I}",
+			 "damage", list,
+			 "disks", (json_int_t)disks,
+			 "orphans", (json_int_t)counts->orphans,
+			 "released", (json_int_t)counts->released,
+			 "intents", (json_int_t)counts->intents,
+			 "data_files", (json_int_t)counts->data_files);
 }

@@ -24,8 +24,13 @@ json_t *admin_disk_delete(const char *dir, const char *name);
 
 /* Any thread, the disk being kept open. */
 json_t *admin_delegations(struct disk *disk);
-/* Appends what is damaged to list. Returns a negative errno when it could not go on. */
-int admin_check(struct disk *disk, json_t *list);
+/*
+ * Appends what is damaged to list; adds to counts when nothing is. Returns a negative errno
+ * when it could not go on.
+ */
+int admin_check(struct disk *disk, json_t *list, struct fs_counts *counts);
+/* The reply, of all disks. */
+json_t *admin_checked(json_t *list, size_t disks, const struct fs_counts *counts);
 /* The loop, or without a server. */
 json_t *admin_disk_info(struct disk *disk);
 json_t *admin_sessions(struct disk *disk);

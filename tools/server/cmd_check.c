@@ -6,7 +6,10 @@
 static const char usage[] =
 	"check DIR [--json]\n"
 	"Read and verify all metadata of every disk in the store DIR. Prints a line\n"
-	"for each damage that is found. Exit status 0: there is none; 1: there is.\n";
+	"for each damage that is found. Exit status 0: there is none; 1: there is.\n"
+	"--json also counts files that were removed and are kept: orphans (still open),\n"
+	"released (readable for the time of --reap-delay), intents (changes that are to be\n"
+	"made to data files); and data_files.\n";
 
 int cmd_check(int argc, char **argv)
 {

@@ -228,7 +228,8 @@ static json_t *online_delete(struct call *call)
 			   call->name);
 }
 
-static int check_one(struct call *call, const char *name, json_t *list)
+static int check_one(struct call *call, const char *name, json_t *list,
+		     struct fs_counts *counts)
 {
 	int rc;
 
@@ -239,7 +240,7 @@ static int check_one(struct call *call, const char *name, json_t *list)
 		call->reply = NULL;
 		return 0;
 	}
-	rc = admin_check(call->disk, list);
+	rc = admin_check(call->disk, list, counts);
 	in_loop(call, call_put);
 	call->disk = NULL;
 	return rc;
@@ -248,6 +249,7 @@ static int check_one(struct call *call, const char *name, json_t *list)
 static json_t *online_check(struct call *call)
 {
 	json_t *list = json_array(), *disks, *disk;
+	struct fs_counts counts = { 0 };
 	size_t i;
 	int rc;
 
@@ -257,13 +259,13 @@ static json_t *online_check(struct call *call)
 	json_array_foreach(json_object_get(disks, "disks"), i, disk) {
 		const char *name = json_string_value(json_object_get(disk, "name"));
 
-		rc = check_one(call, name, list);
+		rc = check_one(call, name, list, &counts);
 		if (rc)
 			json_array_append_new(list, json_sprintf("disk %s: cannot be checked: %s",
 								 name, strerror(-rc)));
 	}
 	json_decref(disks);
-	return json_pack("{s:o, s:I}", "damage", list, "disks", (json_int_t)i);
+	return admin_checked(list, i, &counts);
 }
 
 /* Those that need an open disk, which is kept meanwhile. */
@@ -592,6 +594,7 @@ struct walk {
 	const char *dir;
 	json_t *list;
 	unsigned int n;
+	struct fs_counts counts;	/* of a check */
 };
 
 static int list_one(void *arg, const char *name)
@@ -647,7 +650,7 @@ static int check_disk(void *arg, const char *name)
 		json_array_append_new(walk->list, json_string(err));
 		return 0;
 	}
-	rc = admin_check(disk, walk->list);
+	rc = admin_check(disk, walk->list, &walk->counts);
 	if (rc)
 		json_array_append_new(walk->list, json_sprintf("disk %s: %s", name, strerror(-rc)));
 	disk_close(disk);
@@ -682,7 +685,7 @@ static json_t *offline(const char *dir, json_t *request)
 	if (!strcmp(command, "check")) {
 		walk.list = json_array();
 		store_disk_each(dir, check_disk, &walk);
-		return json_pack("{s:o, s:i}", "damage", walk.list, "disks", walk.n);
+		return admin_checked(walk.list, walk.n, &walk.counts);
 	}
 	rc = disk_open(NULL, dir, name, &disk, err);
 	if (rc)

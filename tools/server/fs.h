@@ -164,6 +164,20 @@ int fs_writer(struct fs_view *view, u64 ino, u64 *deleg);
 
 /* ---- checking ---- */
 
+/* What a disk keeps beside what has a name. */
+struct fs_counts {
+	u64 orphans;			/* kept open by a delegation */
+	u64 released;			/* released, to be reaped */
+	u64 intents;			/* of data files that are to be cut or removed */
+	u64 data_files;
+};
+
+/*
+ * fs_count() - add what @view has to @counts. Data files are those of this moment.
+ * Return: 0 or an error.
+ */
+int fs_count(struct fs_view *view, struct fs_counts *counts);
+
 /*
  * fs_check() - verify the whole tree of @view against itself.
  * @line: called with one line for each thing that is wrong.

@@ -182,3 +182,40 @@ int fs_reap_next(struct fs_view *view, u64 *released)
 	fs_scan_close(&scan);
 	return r > 0 ? 0 : r ? r : -ENOENT;
 }
+
+/* ---- counting ---- */
+
+static int count_keys(struct fs_view *view, enum fs_tag tag, u64 *n)
+{
+	struct fs_key prefix;
+	struct fs_scan scan;
+	int r;
+
+	fs_key0(&prefix, tag);
+	r = fs_scan_open(view, &prefix, &scan);
+	if (r)
+		return r;
+	for (r = fs_scan_first(&scan, NULL); r > 0; r = fs_scan_next(&scan))
+		(*n)++;
+	fs_scan_close(&scan);
+	return r;
+}
+
+static int count_data(void *arg, uint64_t ino, uint64_t bytes)
+{
+	u64 *n = arg;
+
+	(*n)++;
+	return 0;
+}
+
+int fs_count(struct fs_view *view, struct fs_counts *counts)
+{
+	int r = count_keys(view, FS_ORPHAN, &counts->orphans);
+
+	if (!r)
+		r = count_keys(view, FS_RELEASED, &counts->released);
+	if (!r)
+		r = count_keys(view, FS_INTENT, &counts->intents);
+	return r ? r : store_data_each(view->fs->store, count_data, &counts->data_files);
+}
