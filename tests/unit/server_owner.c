@@ -643,6 +643,7 @@ START_TEST(tmpfile_and_linkat)
 	ck_assert_uint_eq(cl_checkout(a, t.data, 0), 0);
 	rec_name(&rec, ARCHIL_REC_LINK, t.data, "named", ino);
 	ck_assert_uint_eq(cl_change(a, &rec, 0, &rep), 0);
+	ck_assert_uint_eq(le64_to_cpu(rep.attr.deleg), a->deleg);
 	ck_assert_uint_eq(cl_lookup(a, t.data, "named", &attr), 0);
 	ck_assert_uint_eq(le64_to_cpu(attr.ino), ino);
 	ck_assert_uint_eq(le64_to_cpu(attr.deleg), a->deleg);

@@ -318,12 +318,16 @@ static bool cover(struct owner_ctx *ctx, uint64_t ino, struct deleg *out)
 	return deleg;
 }
 
+/* The delegation of an inode that has a name. */
 static bool at(struct owner_ctx *ctx, uint64_t ino, struct deleg *out)
 {
 	struct deleg *deleg;
 
 	pthread_mutex_lock(&ctx->disk->lock);
 	deleg = deleg_tree_at(&ctx->disk->tree, ino);
+	/* that of the orphan it was: it ends in the commit that gives the name */
+	if (deleg && !deleg->node)
+		deleg = NULL;
 	if (deleg)
 		*out = *deleg;
 	pthread_mutex_unlock(&ctx->disk->lock);
