@@ -197,6 +197,17 @@ static int archil_across_flush(struct archil_across *ac)
 
 /* ---- taking in the answer ---- */
 
+/* An orphan has a name again: if it had a delegation of its own, that has ended. */
+static void archil_across_adopted(struct archil_across *ac)
+{
+	unsigned int i;
+
+	archil_orphan_cancel(ac->inode);
+	for (i = 0; i < ac->nr_held; i++)
+		if (!ac->held[i]->origin)
+			archil_deleg_close(ac->held[i]);
+}
+
 static void archil_across_done(struct archil_across *ac, const struct archil_wattr *attr,
 			       u64 commit)
 {
@@ -211,7 +222,7 @@ static void archil_across_done(struct archil_across *ac, const struct archil_wat
 	spin_unlock(&ds->lock);
 
 	if (ac->type == ARCHIL_REC_LINK)
-		archil_orphan_cancel(ac->inode);
+		archil_across_adopted(ac);
 	archil_inode_relinked(ac->inode, attr, commit);
 	archil_deleg_put(archil_inode_disown(archil_i(ac->inode)));
 	if (ac->type == ARCHIL_REC_UNLINK) {
