@@ -6,7 +6,7 @@
  *
  *	open NAME FLAGS PATH	FLAGS: letters of r w c(reate) x(cl) t(runc) a(ppend) s(ync)
  *				d(irect) D(irectory) T(mpfile)
- *	close NAME
+ *	close NAME		shut NAME (its mapping stays)
  *	write NAME TEXT		pwrite NAME OFF TEXT	fill NAME OFF LEN BYTE
  *	pread NAME OFF LEN	count NAME BYTE (bytes of the file that are BYTE)
  *	trunc NAME SIZE		falloc NAME OFF LEN	punch NAME OFF LEN
@@ -200,6 +200,9 @@ static void command(const char *cmd, char **arg)
 	} else if (!strcmp(cmd, "close")) {
 		say(close(s->fd));
 		s->name[0] = '\0';
+	} else if (!strcmp(cmd, "shut")) {
+		say(close(s->fd));
+		s->fd = -1;
 	} else if (!strcmp(cmd, "write")) {
 		say(write(s->fd, arg[1], strlen(arg[1])));
 	} else if (!strcmp(cmd, "pwrite")) {
