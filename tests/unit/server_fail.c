@@ -1,9 +1,12 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * A server whose syncs to storage hang or fail. The engine's fdatasync() is ours
- * here, and what it does is said in memory shared with the server's process.
+ * A server whose syncs to storage hang or fail, or whose data files do. The engine's
+ * fdatasync() and the opening of data files are ours here, and what they do is said in memory
+ * shared with the server's process.
  */
 #include <dlfcn.h>
+#include <fcntl.h>
+#include <stdarg.h>
 #include <sys/mman.h>
 
 #include "control.h"
@@ -13,6 +16,7 @@ static struct shared {
 	_Atomic int hold;	/* syncs wait while this is set */
 	_Atomic int waiting;
 	_Atomic int fail;	/* errno, or 0 */
+	_Atomic int hold_files;	/* data files are not opened to write while this is set */
 } *shared;
 
 int fdatasync(int fd)
@@ -32,6 +36,26 @@ int fdatasync(int fd)
 		return -1;
 	}
 	return real(fd);
+}
+
+int openat(int dirfd, const char *path, int flags, ...)
+{
+	static int (*real)(int dirfd, const char *path, int flags, ...);
+	va_list args;
+	mode_t mode;
+
+	va_start(args, flags);
+	mode = flags & O_CREAT ? va_arg(args, mode_t) : 0;
+	va_end(args);
+	if (!real)
+		real = (int (*)(int, const char *, int, ...))dlsym(RTLD_NEXT, "openat");
+	if (shared && shared->hold_files && (flags & O_CREAT) && strchr(path, '/')) {
+		shared->waiting++;
+		while (shared->hold_files)
+			usleep(1000);
+		shared->waiting--;
+	}
+	return real(dirfd, path, flags, mode);
 }
 
 static void share(void)
@@ -272,6 +296,73 @@ START_TEST(connections_lost_while_a_commit_hangs)
 }
 END_TEST
 
+/* How many delegations are about to end. */
+static unsigned int ending(void)
+{
+	json_t *request = json_pack("{s:s, s:s}", "command", "delegations", "disk", "d");
+	json_t *reply = control_request(ps_dir, request), *d;
+	unsigned int n = 0;
+	size_t i;
+
+	json_array_foreach(json_object_get(reply, "delegations"), i, d)
+		n += !strcmp(json_string_value(json_object_get(d, "state")), "ending");
+	json_decref(request);
+	json_decref(reply);
+	return n;
+}
+
+/*
+ * A force that has to wait for the old owner's WRITE, and then comes to nothing, because
+ * the new owner has got something beneath that it did not know of: the old owner goes on.
+ */
+START_TEST(a_force_that_comes_to_nothing)
+{
+	struct client *a, *b;
+	struct archil_grant_req force = {
+		.origin = cpu_to_le32(ARCHIL_ORIGIN_CHECKOUT), .flags = cpu_to_le32(ARCHIL_GR_FORCE),
+	};
+	struct archil_change_rep made;
+	struct archil_grant_rep own;
+	struct archil_record rec;
+	uint64_t dir, file, write, grant;
+
+	share();
+	a = cl_mount("a", "", 0);
+	dir = cl_make(a, ARCHIL_INO_ROOT, "dir", 3, S_IFDIR | 0755);
+	file = cl_make(a, dir, "file", 3, S_IFREG | 0644);
+	cl_unmount(a);
+	a = cl_mount("a", "", ARCHIL_OS_SHARED);
+	b = cl_mount("b", "", ARCHIL_OS_SHARED);
+	ck_assert_uint_eq(cl_grant(b, file, ARCHIL_ORIGIN_DYNAMIC, 0, &own), 0);
+	b->deleg = le64_to_cpu(own.grant.number);
+	shared->hold_files = 1;
+	write = cl_write_send(b, ARCHIL_F_URGENT, file, 0, "data", 4);
+	wait_held();
+
+	force.slot = cl_slot(a, 1);
+	force.ino = cpu_to_le64(dir);
+	grant = pc_send(&a->ctl, ARCHIL_OP_GRANT, 0, &force, sizeof(force), NULL, 0);
+	while (!ending())
+		usleep(1000);
+	rec_create(&rec, dir, "new", cl_ino(a), 0, S_IFREG | 0644);
+	ck_assert_uint_eq(cl_change(a, &rec, ARCHIL_CH_GRANT, &made), 0);
+	ck_assert_uint_ne(le64_to_cpu(made.grant.number), 0);
+	shared->hold_files = 0;
+
+	ck_assert_uint_eq(pc_wait(&a->ctl, grant), EAGAIN);
+	ck_assert_uint_eq(pc_wait(&b->data, write), 0);
+	ck_assert_uint_eq(ending(), 0);
+	rec_size(&rec, file, ARCHIL_SET_SIZE_UP, 4);
+	ck_assert_uint_eq(cl_do(b, &rec), 0);
+	cl_put(b, file, 4, "more", 4);
+	cl_expect(a, file, 0, "datamore", 8);
+	/* and can be taken */
+	ck_assert_uint_eq(cl_checkout(a, dir, ARCHIL_GR_FORCE), 0);
+	cl_unmount(b);
+	cl_unmount(a);
+}
+END_TEST
+
 int main(void)
 {
 	const struct ps_test tests[] = {
@@ -280,6 +371,7 @@ int main(void)
 		PS_TEST(a_commit_without_room),
 		PS_TEST(killed_while_a_commit_hangs),
 		PS_TEST(connections_lost_while_a_commit_hangs),
+		PS_TEST(a_force_that_comes_to_nothing),
 		{ }
 	};
 

@@ -203,7 +203,7 @@ static struct listed *copy_list(struct disk *disk, size_t *n)
 		if (dlg->rec.flags & FS_DELEG_ORPHAN)
 			continue;
 		list[*n].grant = deleg->grant;
-		list[*n].stopped = dlg->stopped;
+		list[*n].stopped = dlg->stops;
 		ses = session_find(disk, deleg->grant.session);
 		if (ses)
 			memcpy(list[*n].client, ses->rec.client, sizeof(list[*n].client));
@@ -376,16 +376,10 @@ void admin_end_begin(struct admin_work *aw, uint64_t session)
 
 json_t *admin_finish(struct admin_work *aw, struct disk *disk, bool served, int err)
 {
-	size_t i;
-
-	if (served) {
+	if (served)
 		ended_done(disk, &aw->ended, err);
-	} else {
-		for (i = 0; i < aw->ended.n; i++)
-			dlg_put(aw->ended.v[i].dlg);
-		free(aw->ended.v);
-		free(aw->ended.orphans);
-	}
+	else
+		ended_drop(&aw->ended);
 	if (aw->victim && served)
 		session_finish(aw->victim, "ended by a command");
 	else if (aw->victim)

@@ -117,7 +117,7 @@ static int end_orphan(struct slotted *sl, struct fs_txn *txn, uint64_t number)
 
 	if (!deleg)
 		return -EIO;
-	if (!ended_stop(disk, &deleg, 1))
+	if (!ended_stop(disk, &sl->ended, &deleg, 1))
 		return WORK_PARK;
 	return ended_close(&sl->ended, txn, deleg, FS_CLOSED);
 }
@@ -161,7 +161,7 @@ static int change_op(struct slotted *sl, struct fs_txn *txn)
 
 	if (sl->ses->rec.flags & ARCHIL_OS_RO)
 		return -EROFS;
-	if (sl->ses->n_stopped)
+	if (ended_others(sl->ses->disk, &sl->ended, sl->ses))
 		return WORK_PARK;
 	rc = parse(sl->req, &rec);
 	if (rc)

@@ -158,7 +158,7 @@ static void write_done(struct store_op *op, int64_t result)
 	disk->data.ops--;
 	TAILQ_REMOVE(&ii->writing, io, link);
 	pthread_mutex_lock(&disk->lock);
-	kick = !--io->dlg->io && io->dlg->stopped;
+	kick = !--io->dlg->io && io->dlg->stops;
 	pthread_mutex_unlock(&disk->lock);
 	if (kick)
 		commit_kick(disk);
@@ -176,7 +176,7 @@ static bool admit(struct dio *io)
 	bool ok;
 
 	pthread_mutex_lock(&io->disk->lock);
-	ok = !io->dlg->stopped;
+	ok = !io->dlg->stops;
 	if (ok)
 		io->dlg->io++;
 	pthread_mutex_unlock(&io->disk->lock);
@@ -252,7 +252,7 @@ static void place(struct dio *io)
 		return;
 	}
 	pthread_mutex_lock(&io->disk->lock);
-	stopped = io->dlg->stopped;
+	stopped = io->dlg->stops;
 	pthread_mutex_unlock(&io->disk->lock);
 	if (stopped || io->after > io->dlg->committed) {
 		dio_wait(io);

@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "commit.h"
 #include "disk.h"
 #include "server.h"
 #include "session.h"
@@ -31,7 +32,7 @@ struct dlg *dlg_get(struct dlg *dlg)
 
 void dlg_put(struct dlg *dlg)
 {
-	if (!--dlg->refs)
+	if (atomic_fetch_sub(&dlg->refs, 1) == 1)
 		free(dlg);
 }
 
@@ -141,7 +142,37 @@ struct deleg **tree_held(struct disk *disk, uint64_t ino, uint64_t session, size
 
 /* ---- ending ---- */
 
-bool ended_stop(struct disk *disk, struct deleg **list, size_t n)
+/* Has this work stopped it already, at an earlier try? */
+static bool stops(const struct ended *ended, const struct dlg *dlg)
+{
+	size_t i;
+
+	if (!dlg->stops || dlg->stopper == ended)
+		return dlg->stops;
+	for (i = 0; i < ended->n_stops; i++)
+		if (ended->stops[i] == dlg)
+			return true;
+	return false;
+}
+
+static void stop(struct ended *ended, struct dlg *dlg)
+{
+	if (ended->n_stops == ended->cap_stops) {
+		size_t cap = ended->cap_stops ? 2 * ended->cap_stops : 4;
+		struct dlg **list = reallocarray(ended->stops, cap, sizeof(*list));
+
+		if (!list)
+			server_oom();
+		ended->stops = list;
+		ended->cap_stops = cap;
+	}
+	ended->stops[ended->n_stops++] = dlg_get(dlg);
+	if (!dlg->stops++)
+		dlg->ses->n_stopped++;
+	dlg->stopper = ended;
+}
+
+bool ended_stop(struct disk *disk, struct ended *ended, struct deleg **list, size_t n)
 {
 	bool idle = true;
 	size_t i;
@@ -150,14 +181,56 @@ bool ended_stop(struct disk *disk, struct deleg **list, size_t n)
 	for (i = 0; i < n; i++) {
 		struct dlg *dlg = list[i]->data;
 
-		if (!dlg->stopped)
-			dlg->ses->n_stopped++;
-		dlg->stopped = true;
+		if (!stops(ended, dlg))
+			stop(ended, dlg);
 		if (dlg->io)
 			idle = false;
 	}
 	pthread_mutex_unlock(&disk->lock);
 	return idle;
+}
+
+bool ended_others(struct disk *disk, const struct ended *ended, const struct session *ses)
+{
+	unsigned int mine = 0;
+	bool others;
+	size_t i;
+
+	pthread_mutex_lock(&disk->lock);
+	for (i = 0; i < ended->n_stops; i++) {
+		const struct dlg *dlg = ended->stops[i];
+
+		mine += !dlg->ended && dlg->ses == ses && dlg->stops == 1;
+	}
+	others = ses->n_stopped > mine;
+	pthread_mutex_unlock(&disk->lock);
+	return others;
+}
+
+/* Whoever waited because of it looks again. */
+static void unstop(struct disk *disk, struct ended *ended)
+{
+	bool go_on = false;
+	size_t i;
+
+	for (i = 0; i < ended->n_stops; i++) {
+		struct dlg *dlg = ended->stops[i];
+		bool on;
+
+		pthread_mutex_lock(&disk->lock);
+		on = !--dlg->stops && !dlg->ended;
+		if (dlg->stopper == ended)
+			dlg->stopper = NULL;
+		if (on)
+			dlg->ses->n_stopped--;
+		pthread_mutex_unlock(&disk->lock);
+		if (on)
+			data_dlg_moved(disk, dlg);
+		go_on |= on;
+		dlg_put(dlg);
+	}
+	if (go_on)
+		commit_kick(disk);
 }
 
 static int orphan_made(void *ctx, const struct fs_deleg *rec)
@@ -202,8 +275,9 @@ void ended_apply(struct disk *disk, struct ended *ended)
 	for (i = ended->applied; i < ended->n; i++) {
 		struct dlg *dlg = ended->v[i].dlg;
 
-		if (dlg->stopped)
+		if (dlg->stops)
 			dlg->ses->n_stopped--;
+		dlg->ended = true;
 		if (ended->v[i].how == FS_TAKEN)
 			numbers_add(&dlg->ses->tombs, dlg->rec.number);
 		deleg_tree_remove(&disk->tree, deleg_tree_find(&disk->tree, dlg->rec.number));
@@ -266,15 +340,33 @@ static void end_one(struct disk *disk, struct dlg *dlg, enum fs_close_how how, i
 	dlg_put(dlg);
 }
 
+static void ended_free(struct ended *ended)
+{
+	free(ended->v);
+	free(ended->orphans);
+	free(ended->stops);
+	memset(ended, 0, sizeof(*ended));
+}
+
 void ended_done(struct disk *disk, struct ended *ended, int err)
 {
 	size_t i;
 
 	for (i = 0; i < ended->n; i++)
 		end_one(disk, ended->v[i].dlg, ended->v[i].how, err);
-	free(ended->v);
-	free(ended->orphans);
-	memset(ended, 0, sizeof(*ended));
+	unstop(disk, ended);
+	ended_free(ended);
+}
+
+void ended_drop(struct ended *ended)
+{
+	size_t i;
+
+	for (i = 0; i < ended->n; i++)
+		dlg_put(ended->v[i].dlg);
+	for (i = 0; i < ended->n_stops; i++)
+		dlg_put(ended->stops[i]);
+	ended_free(ended);
 }
 
 /* ---- who owns what, for those who ask ---- */

@@ -7,9 +7,10 @@
  * through these steps:
  *
  * 1. It is *stopped*: no data I/O is submitted under it any more, and LOG
- *    batches under it are put aside. This cannot be taken back.
+ *    batches under it are put aside. Several works may stop one.
  * 2. When the data I/O that was submitted under it has ended (else the work
- *    is parked until then), it is closed in a transaction.
+ *    is parked until then), it is closed in a transaction. A work that was parked looks at
+ *    everything again, and may come to nothing: then what it stopped goes on.
  * 3. After the batch has ended well it leaves the tree.
  * 4. After the commit, in the loop, whoever waited for it is told: taken, or closed
  *    at which record; and the old owner of what was taken by a push.
@@ -17,6 +18,7 @@
 #ifndef ARCHIL_DELEG_H
 #define ARCHIL_DELEG_H
 
+#include <stdatomic.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -33,18 +35,21 @@ struct session;
 struct dlg {			/* deleg->data */
 	struct session *ses;		/* committer's; valid while it is in the tree */
 	struct fs_deleg rec;		/* committer's; number, ino, session, origin never change */
-	unsigned int refs;		/* loop's: the tree's, each WRITE's */
+	atomic_uint refs;		/* the tree's, each WRITE's, each stop's */
 	uint64_t committed;		/* loop's: last record of its log that is durable */
 	int gone;			/* loop's: 0, ARCHIL_ST_TAKEN, ARCHIL_ST_CLOSED or -errno */
 	uint64_t closed_at;		/* loop's: with ST_CLOSED */
 	struct dios waiting;		/* loop's: for a record's commit, or for its end */
 	unsigned int io;		/* protected by disk->lock: data I/O submitted */
-	bool stopped;			/* protected by disk->lock */
+	/* Protected by disk->lock. */
+	unsigned int stops;		/* works that have stopped it */
+	bool ended;			/* it has left the tree */
+	const struct ended *stopper;	/* the last that has stopped it, if that still does */
 };
 
 struct dlg *dlg_new(struct session *ses, const struct fs_deleg *rec);
-struct dlg *dlg_get(struct dlg *dlg);		/* loop */
-void dlg_put(struct dlg *dlg);			/* loop */
+struct dlg *dlg_get(struct dlg *dlg);
+void dlg_put(struct dlg *dlg);
 /*
  * By number, if this session holds it; else NULL. The committer or the loop:
  * what it returns stays at least until either returns to what called it.
@@ -77,10 +82,14 @@ struct ended {
 	size_t applied;		/* of these n, done with by ended_apply() */
 	struct fs_deleg *orphans;	/* made of open orphans */
 	size_t n_orphans, cap_orphans;
+	struct dlg **stops;		/* with references: what this work has stopped */
+	size_t n_stops, cap_stops;
 };
 
 /* Committer: stops these. Returns true when none has data I/O under way. */
-bool ended_stop(struct disk *disk, struct deleg **list, size_t n);
+bool ended_stop(struct disk *disk, struct ended *ended, struct deleg **list, size_t n);
+/* Committer: has a work other than this one stopped any of the session's? */
+bool ended_others(struct disk *disk, const struct ended *ended, const struct session *ses);
 /* Committer, inside a batch. 0 or a negative errno, after which the batch is aborted. */
 int ended_close(struct ended *ended, struct fs_txn *txn, struct deleg *deleg,
 		enum fs_close_how how);
@@ -90,8 +99,13 @@ void ended_apply(struct disk *disk, struct ended *ended);
 void ended_forget(struct ended *ended);
 /* Committer: numbers of those closed whose tombstone the slot shall drop; to be freed. */
 uint64_t *ended_closed(const struct ended *ended, size_t *n);
-/* Loop, after the commit (err 0) or its failure; frees what ended holds. */
+/*
+ * Loop, after the commit (err 0) or its failure: what was stopped and is still there goes on;
+ * frees what ended holds.
+ */
 void ended_done(struct disk *disk, struct ended *ended, int err);
+/* The same where nobody is served: there is nobody to tell. */
+void ended_drop(struct ended *ended);
 
 /* Fills deleg and ARCHIL_AF_OTHER for one who asks. Loop; see owner_* below. */
 struct owner_ctx {

@@ -116,7 +116,7 @@ static int checkin_op(struct slotted *sl, struct fs_txn *txn)
 		return -EAGAIN;
 	}
 	rc = WORK_PARK;
-	if (ended_stop(disk, list, n)) {
+	if (ended_stop(disk, &sl->ended, list, n)) {
 		rc = 0;
 		for (i = 0; i < n && !rc; i++)
 			rc = ended_close(&sl->ended, txn, list[i], FS_CLOSED);

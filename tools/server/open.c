@@ -32,6 +32,7 @@ struct opening {
 	struct req *req;
 	struct fs_session rec;		/* as it shall be */
 	uint64_t evict_to;		/* sessions with numbers up to this were pinged */
+	bool evicting;			/* committer's: what has begun to end has to end */
 	const char *path;
 	size_t path_len;
 
@@ -78,17 +79,30 @@ static struct session *existing(struct opening *op)
 	return NULL;
 }
 
+/* Has a session been opened that is to end by rule 2, but was not pinged? */
+static bool unpinged(struct opening *op)
+{
+	struct session *ses;
+
+	TAILQ_FOREACH(ses, &op->work.disk->sessions, all)
+		if (same_client(op, ses) && !same_incarnation(op, ses) && ses->rec.id > op->evict_to)
+			return true;
+	return false;
+}
+
 /* Ends what rule 2 ends. WORK_DONE, WORK_PARK, WORK_AGAIN or a negative errno. */
 static int evict(struct opening *op, struct fs_txn *txn)
 {
 	struct session *ses, *tmp, **victims;
 	int rc;
 
+	if (!op->evicting && unpinged(op))
+		return -EBUSY;
+	op->evicting = true;
 	TAILQ_FOREACH_SAFE(ses, &op->work.disk->sessions, all, tmp) {
-		if (!same_client(op, ses) || same_incarnation(op, ses))
+		if (!same_client(op, ses) || same_incarnation(op, ses) ||
+		    ses->rec.id > op->evict_to)
 			continue;
-		if (ses->rec.id > op->evict_to)
-			return -EBUSY;
 		victims = reallocarray(op->victims, op->n_victims + 1, sizeof(*victims));
 		if (!victims)
 			return -ENOMEM;
@@ -98,7 +112,7 @@ static int evict(struct opening *op, struct fs_txn *txn)
 			return rc;
 		victims[op->n_victims++] = ses;
 	}
-	return 0;
+	return unpinged(op) ? -EBUSY : 0;
 }
 
 static int fill_reply(struct opening *op, struct fs_txn *txn, uint64_t id, uint64_t root,

@@ -74,7 +74,7 @@ static int end_orphan(struct log_work *lw, struct fs_txn *txn, uint64_t number)
 
 	if (!deleg)
 		return -EIO;
-	ended_stop(ses->disk, &deleg, 1);
+	ended_stop(ses->disk, &lw->ended, &deleg, 1);
 	fs_batch_begin(txn);
 	rc = ended_close(&lw->ended, txn, deleg, FS_CLOSED);
 	if (!rc)
@@ -129,7 +129,7 @@ static int log_apply(struct work *work, struct fs_txn *txn)
 		return WORK_DONE;
 	}
 	/* only the committer sets it */
-	if (dlg->stopped)
+	if (dlg->stops)
 		return WORK_PARK;
 	before = dlg->rec.applied;
 	rc = fs_apply_log(txn, &dlg->rec, first, n, lw->req->payload, lw->req->payload_len, &res);

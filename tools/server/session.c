@@ -160,7 +160,7 @@ int session_end_step(struct session *ses, struct fs_txn *txn, struct ended *ende
 	}
 	pthread_mutex_unlock(&disk->lock);
 	last = !d;
-	if (!ended_stop(disk, list, n))
+	if (!ended_stop(disk, ended, list, n))
 		return WORK_PARK;
 	fs_batch_begin(txn);
 	for (i = 0; i < n && !rc; i++)

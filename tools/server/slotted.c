@@ -235,7 +235,7 @@ int place_take(struct disk *disk, struct fs_txn *txn, const struct fs_chain *cha
 	}
 	rc = TAKE_PARK;
 	/* both, so that what has to end does so at the same time */
-	if (ended_stop(disk, others, n_others) & ended_stop(disk, own, n_own)) {
+	if (ended_stop(disk, ended, others, n_others) & ended_stop(disk, ended, own, n_own)) {
 		rc = close_all(txn, others, n_others, FS_TAKEN, ended);
 		if (!rc)
 			rc = close_all(txn, own, n_own, FS_CLOSED, ended);
