@@ -1,0 +1,507 @@
+/* SPDX-License-Identifier: GPL-2.0 */
+/*
+ * torture: operations on a real directory, and what is found in one.
+ */
+#ifndef TORTURE_DISK_H
+#define TORTURE_DISK_H
+
+#include <dirent.h>
+#include <fcntl.h>
+#include <setjmp.h>
+#include <signal.h>
+#include <sys/ioctl.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <sys/xattr.h>
+#include <unistd.h>
+
+#include "archil.h"
+#include "prog.h"
+#include "torture-model.h"
+
+#define PATH	400
+
+/* What a worker has open. */
+struct hands {
+	const char *top;		/* its directory, in its mount */
+	int top_fd;			/* since the round began: hears of all that is lost */
+	int held_fd;			/* of model.held, or -1 */
+	void *buf;			/* BULK_MAX bytes, page aligned */
+};
+
+static int own(const char *path, bool force)
+{
+	struct archil_ioc_checkout arg = {
+		.size = sizeof(arg), .flags = force ? ARCHIL_CHECKOUT_FORCE : 0
+	};
+	int fd = open(path, O_RDONLY), rc, err;
+
+	if (fd < 0)
+		return -1;
+	rc = ioctl(fd, ARCHIL_IOC_CHECKOUT, &arg);
+	err = errno;
+	close(fd);
+	errno = err;
+	return rc;
+}
+
+static int give_back(const char *path)
+{
+	struct archil_ioc_checkin arg = { .size = sizeof(arg) };
+	int fd = open(path, O_RDONLY), rc, err;
+
+	if (fd < 0)
+		return -1;
+	rc = ioctl(fd, ARCHIL_IOC_CHECKIN, &arg);
+	err = errno;
+	close(fd);
+	errno = err;
+	return rc;
+}
+
+static void dir_path(struct model *m, uint32_t dir, const char *top, char *path)
+{
+	struct node *n = node_of(m, dir);
+	size_t len;
+
+	if (dir == TOP) {
+		snprintf(path, PATH, "%s", top);
+		return;
+	}
+	dir_path(m, n->parent, top, path);
+	len = strlen(path);
+	snprintf(path + len, PATH - len, "/n%u", n->name);
+}
+
+static void name_path(struct model *m, uint32_t dir, uint32_t name, const char *top, char *path)
+{
+	size_t len;
+
+	dir_path(m, dir, top, path);
+	len = strlen(path);
+	snprintf(path + len, PATH - len, "/n%u", name);
+}
+
+/* An xattr's value, of a length that follows from its number. */
+static size_t xattr_value(char *buf, uint32_t number)
+{
+	size_t len = 10 + number % 200;
+
+	memset(buf, 'a' + number % 26, len);
+	snprintf(buf, 10, "%09u", number);
+	buf[9] = ' ';
+	return len;
+}
+
+/* ---- bytes ---- */
+
+static __thread sigjmp_buf bus_error;
+static __thread volatile sig_atomic_t in_store;
+
+static void on_sigbus(int sig)
+{
+	if (in_store)
+		siglongjmp(bus_error, 1);
+	_exit(99);
+}
+
+/* SIGBUS is EIO here. */
+static int store(int fd, const void *buf, uint32_t len, uint32_t at)
+{
+	uint32_t from = at % PAGE;
+	char *volatile map;
+	volatile int rc = 0;
+
+	map = mmap(NULL, len + from, PROT_READ | PROT_WRITE, MAP_SHARED, fd, at - from);
+	if (map == MAP_FAILED)
+		return -1;
+	if (!sigsetjmp(bus_error, 1)) {
+		in_store = 1;
+		memcpy(map + from, buf, len);
+	} else {
+		rc = -1;
+	}
+	in_store = 0;
+	munmap(map, len + from);
+	if (rc)
+		errno = EIO;
+	return rc;
+}
+
+static int write_how(const struct hands *h, const char *path, const struct op *op)
+{
+	static const int flags[] = {
+		[BY_APPEND] = O_APPEND, [BY_SYNC] = O_SYNC, [BY_DIRECT] = O_DIRECT,
+	};
+	int fd = op->how == BY_HELD ? h->held_fd :
+		open(path, op->how == BY_STORE ? O_RDWR : O_WRONLY | flags[op->how]);
+	ssize_t rc;
+	int err;
+
+	if (fd < 0)
+		return -1;
+	if (op->how == BY_STORE)
+		rc = store(fd, h->buf, op->len, op->at) ? -1 : (ssize_t)op->len;
+	else if (op->how == BY_APPEND)
+		rc = write(fd, h->buf, op->len);
+	else
+		rc = pwrite(fd, h->buf, op->len, op->at);
+	err = rc < 0 ? errno : EIO;	/* a short write */
+	if (op->how != BY_HELD)
+		close(fd);
+	errno = err;
+	return rc == op->len ? 0 : -1;
+}
+
+static void fill(struct model *m, const struct op *op, void *buf)
+{
+	uint32_t gen = m->before + m->n + 1, at;
+	uint64_t *words = buf;
+
+	if (op->what == WRITE) {
+		small_fill(buf, gen, op->at, op->len);
+		return;
+	}
+	for (at = 0; at < op->len; at += 8)
+		words[at / 8] = bulk_word(m->worker, op->id, gen, op->at + at);
+}
+
+/* ---- operations ---- */
+
+static int create(const char *path)
+{
+	int fd = open(path, O_CREAT | O_EXCL | O_WRONLY, 0644);
+
+	return fd < 0 ? -1 : close(fd);
+}
+
+static int fsync_path(const struct hands *h, const char *path, struct node *n)
+{
+	int fd, rc, err;
+
+	if (n->id == TOP)
+		return fsync(h->top_fd);
+	/* opened for writing: who has lost the file cannot */
+	fd = open(path, n->kind == DIRECTORY ? O_RDONLY : O_RDWR);
+	if (fd < 0)
+		return -1;
+	rc = fsync(fd);
+	err = errno;
+	close(fd);
+	errno = err;
+	return rc;
+}
+
+static int release(const struct hands *h, struct op *op)
+{
+	if (give_back(h->top))
+		return -1;
+	op->value = 1;	/* all before is durable */
+	return own(h->top, false);
+}
+
+/* Does @op, the next one; sets op->err. */
+static void perform(struct model *m, struct hands *h, struct op *op)
+{
+	char path[PATH], to[PATH] = "", text[256];
+	struct node *n = node_of(m, op->id);
+	struct timespec times[2] = { { .tv_nsec = UTIME_OMIT } };
+	int rc = 0;
+
+	if (op->dir)
+		name_path(m, op->dir, op->name, h->top, path);
+	if (op->dir2)
+		name_path(m, op->dir2, op->name2, h->top, to);
+	switch (op->what) {
+	case CREATE:
+		rc = create(path);
+		break;
+	case MKDIR:
+		rc = mkdir(path, 0755);
+		break;
+	case MKSYMLINK:
+		snprintf(text, sizeof(text), "to %u", op->id);
+		rc = symlink(text, path);
+		break;
+	case WRITE: case BULK_WRITE:
+		fill(m, op, h->buf);
+		rc = write_how(h, path, op);
+		break;
+	case CUT: case BULK_CUT:
+		rc = truncate(path, op->len);
+		break;
+	case CHMOD:
+		rc = chmod(path, op->value);
+		break;
+	case UTIMES:
+		times[1].tv_sec = op->value * 1000000001ull / 1000000000;
+		times[1].tv_nsec = op->value * 1000000001ull % 1000000000;
+		rc = utimensat(AT_FDCWD, path, times, 0);
+		break;
+	case SETXATTR:
+		snprintf(to, sizeof(to), "user.t%u", op->at);
+		rc = setxattr(path, to, text, xattr_value(text, op->value), 0);
+		break;
+	case RMXATTR:
+		snprintf(to, sizeof(to), "user.t%u", op->at);
+		rc = removexattr(path, to);
+		break;
+	case RENAME:
+		rc = rename(path, to);
+		break;
+	case EXCHANGE:
+		rc = renameat2(AT_FDCWD, path, AT_FDCWD, to, RENAME_EXCHANGE);
+		break;
+	case LINK:
+		rc = link(path, to);
+		break;
+	case UNLINK:
+		rc = unlink(path);
+		break;
+	case RMDIR:
+		rc = rmdir(path);
+		break;
+	case HOLD:
+		if (h->held_fd >= 0)
+			close(h->held_fd);
+		h->held_fd = rc = open(path, O_RDWR);
+		break;
+	case FSYNC:
+		rc = fsync_path(h, path, n);
+		break;
+	case SYNCFS:
+		rc = syncfs(h->top_fd);
+		break;
+	case RELEASE:
+		/* a descriptor from before would not do any more */
+		if (h->held_fd >= 0)
+			close(h->held_fd);
+		h->held_fd = -1;
+		m->held = 0;
+		rc = release(h, op);
+		break;
+	case WHATS:
+		break;
+	}
+	op->err = rc < 0 ? errno : 0;
+}
+
+static uint64_t ns(const struct timespec *ts)
+{
+	return ts->tv_sec * 1000000000ull + ts->tv_nsec;
+}
+
+/* After apply(): what the disk says of the nodes that @op touched. */
+static void look(struct model *m, const struct hands *h, struct op *op)
+{
+	uint32_t dir, name;
+	unsigned int i, k = 0;
+	char path[PATH];
+	struct stat st;
+	struct node *n;
+
+	for (i = 0; i < m->ntouched; i++) {
+		n = node_of(m, m->touched[i]);
+		if (!n)
+			continue;
+		if (n->kind == DIRECTORY)
+			dir_path(m, n->id, h->top, path);
+		else if (find_name(m, n->id, &dir, &name))
+			name_path(m, dir, name, h->top, path);
+		if (lstat(path, &st) || (n->ino && n->ino != st.st_ino))
+			continue;
+		if (n->mtime && n->mtime != ns(&st.st_mtim))
+			wrong("%s: mtime %lu after a %s, should be %lu", path, ns(&st.st_mtim),
+			      what_names[op->what], n->mtime);
+		n->ino = st.st_ino;
+		n->mtime = ns(&st.st_mtim);
+		n->ctime = ns(&st.st_ctim);
+		op->seen[k++] = (struct seen){ n->id, n->ino, n->mtime, n->ctime };
+	}
+}
+
+/* ---- what is there ---- */
+
+struct scan {
+	struct model *f;
+	/* which inodes are bulk files, and their ids */
+	bool (*is_bulk)(void *arg, uint64_t ino, uint32_t *id);
+	void *arg;
+	uint32_t worker;
+	unsigned int errors;
+	char path[PATH];
+};
+
+__attribute__((format(printf, 2, 3)))
+static void scan_wrong(struct scan *s, const char *fmt, ...)
+{
+	char text[200];
+	va_list ap;
+
+	va_start(ap, fmt);
+	vsnprintf(text, sizeof(text), fmt, ap);
+	va_end(ap);
+	if (!s->errors++)
+		wrong("%s: %s", s->path, text);
+}
+
+/* Who wrote a block: all of its words must say the same. */
+static uint32_t block_writer(const uint64_t *words, uint32_t worker, uint32_t id, uint32_t at)
+{
+	uint32_t gen = words[0] >> 20 & 0xffffff, i;
+
+	if (words[0] && (!gen || words[0] != bulk_word(worker, id, gen, at)))
+		return BLOCK_BAD;
+	for (i = 0; i < BLOCK / 8; i++)
+		if (words[i] != (words[0] ? bulk_word(worker, id, gen, at + i * 8) : 0))
+			return BLOCK_BAD;
+	return gen;
+}
+
+static void scan_file(struct scan *s, struct node *n, uint32_t id, const struct stat *st)
+{
+	static uint64_t buf[BULK_MAX / 8];
+	ssize_t want = n->kind == SMALL ? SMALL_MAX : BULK_MAX, got = 0, rc = 0;
+	int fd = open(s->path, O_RDONLY);
+	uint32_t at;
+
+	n->size = st->st_size;
+	if (st->st_size > want)
+		scan_wrong(s, "size %ld", st->st_size);
+	while (fd >= 0 && got < want && (rc = read(fd, (char *)buf + got, want - got)) > 0)
+		got += rc;
+	if (fd < 0 || rc < 0)
+		scan_wrong(s, "%s", errname(errno));
+	else if (got != st->st_size)
+		scan_wrong(s, "%ld bytes were read, the size is %ld", got, st->st_size);
+	if (fd >= 0)
+		close(fd);
+	if (s->errors)
+		return;
+	if (n->kind == SMALL)
+		memcpy(n->data, buf, got);
+	else
+		for (at = 0; at + BLOCK <= got; at += BLOCK)
+			n->block[at / BLOCK] = block_writer(buf + at / 8, s->worker, id, at);
+}
+
+static void scan_xattrs(struct scan *s, struct node *n)
+{
+	char name[16], value[256], want[256];
+	ssize_t len, sum = 0;
+	unsigned int i;
+
+	for (i = 0; i < XATTRS; i++) {
+		snprintf(name, sizeof(name), "user.t%u", i);
+		len = lgetxattr(s->path, name, value, sizeof(value) - 1);
+		if (len < 0) {
+			if (errno != ENODATA)
+				scan_wrong(s, "%s: %s", name, errname(errno));
+			continue;
+		}
+		sum += strlen(name) + 1;
+		value[len] = '\0';
+		n->xattr[i] = strtoul(value, NULL, 10);
+		if (len != (ssize_t)xattr_value(want, n->xattr[i]) || memcmp(value, want, len))
+			scan_wrong(s, "%s is '%s'", name, value);
+	}
+	len = llistxattr(s->path, value, sizeof(value));
+	if (len != sum)
+		scan_wrong(s, "the list of xattrs is %ld bytes, should be %ld", len, sum);
+}
+
+static uint32_t scan_node(struct scan *s);
+
+static void scan_dir(struct scan *s, struct node *n, const struct stat *st)
+{
+	size_t len = strlen(s->path);
+	unsigned int name, subdirs = 0;
+	DIR *d = opendir(s->path);
+	struct dirent *e;
+	char end;
+
+	if (!d) {
+		scan_wrong(s, "opendir: %s", errname(errno));
+		return;
+	}
+	while ((errno = 0, e = readdir(d))) {
+		if (!strcmp(e->d_name, ".") || !strcmp(e->d_name, ".."))
+			continue;
+		if (sscanf(e->d_name, "n%u%c", &name, &end) != 1 || name >= NAMES || n->slot[name]) {
+			scan_wrong(s, "the listing has '%s'", e->d_name);
+			continue;
+		}
+		snprintf(s->path + len, sizeof(s->path) - len, "/n%u", name);
+		n->slot[name] = scan_node(s);
+		if (n->slot[name]) {
+			struct node *child = node_of(s->f, n->slot[name]);
+
+			subdirs += child->kind == DIRECTORY;
+			if (child->ino != e->d_ino)
+				scan_wrong(s, "inode %lu, %lu in the listing", child->ino, e->d_ino);
+		}
+		s->path[len] = '\0';
+	}
+	if (errno)
+		scan_wrong(s, "readdir: %s", errname(errno));
+	closedir(d);
+	if (st->st_nlink != 2 + subdirs)
+		scan_wrong(s, "%lu links with %u subdirectories", st->st_nlink, subdirs);
+}
+
+/* Reads what is at s->path; its id in s->f, or 0. */
+static uint32_t scan_node(struct scan *s)
+{
+	struct node *n = NULL;
+	uint32_t id = 0;
+	struct stat st;
+	char text[64];
+	ssize_t len;
+
+	if (lstat(s->path, &st)) {
+		scan_wrong(s, "%s", errname(errno));
+		return 0;
+	}
+	while ((n = node_next(s->f, n)))
+		if (n->ino == st.st_ino && n->kind != DIRECTORY)
+			return n->id;
+	n = node_new(s->f, ++s->f->last_id, SYMLINK);
+	if (!n) {
+		scan_wrong(s, "there are too many files");
+		return 0;
+	}
+	n->ino = st.st_ino;
+	n->mode = st.st_mode & 07777;
+	n->links = st.st_nlink;
+	n->mtime = ns(&st.st_mtim);
+	n->ctime = ns(&st.st_ctim);
+	if (S_ISDIR(st.st_mode)) {
+		n->kind = DIRECTORY;
+		n->links = 1;
+		scan_xattrs(s, n);
+		scan_dir(s, n, &st);
+	} else if (S_ISREG(st.st_mode)) {
+		n->kind = s->is_bulk(s->arg, st.st_ino, &id) ? BULK : SMALL;
+		scan_xattrs(s, n);
+		scan_file(s, n, id, &st);
+	} else if (S_ISLNK(st.st_mode)) {
+		len = readlink(s->path, text, sizeof(text) - 1);
+		text[len > 0 ? len : 0] = '\0';
+		if (sscanf(text, "to %u", &n->size) != 1)
+			scan_wrong(s, "the target is '%s'", text);
+	} else {
+		scan_wrong(s, "mode %o", st.st_mode);
+	}
+	return n->id;
+}
+
+/* False: it could not be read, or is nothing like what workers make; that was told. */
+static bool scan(struct scan *s, const char *top)
+{
+	memset(s->f, 0, sizeof(*s->f));
+	s->errors = 0;
+	snprintf(s->path, sizeof(s->path), "%s", top);
+	return scan_node(s) == TOP && !s->errors;
+}
+
+#endif
