@@ -43,7 +43,7 @@ SRC_archilctl := $(wildcard tools/archilctl/*.c)
 SRC_mount.archil := tools/mount/mount.c tools/mount/mount_opts.c tools/mount/mount8.c tools/mount/helper.c
 SRC_umount.archil := tools/mount/umount.c tools/mount/helper.c
 
-.PHONY: all tools module unit check test test-long test-debug demo shell bench install install-module clean help deps
+.PHONY: all tools module unit check test test-long test-debug model demo shell bench install install-module clean help deps
 
 all: tools module
 
@@ -55,6 +55,7 @@ help:
 	@echo 'make test       everything: check, and the cases in a real kernel'
 	@echo 'make test-long  the same with long loops'
 	@echo 'make test-debug the cases on a kernel with KASAN, lockdep and kmemleak'
+	@echo 'make model      every state of a model of the protocol (spin)'
 	@echo 'make install    programs and mount helpers, under DESTDIR and PREFIX'
 	@echo 'make install-module   archil.ko for KVER, under DESTDIR'
 	@echo 'make deps       install what building and testing need (Debian)'
@@ -121,6 +122,9 @@ test-long:
 
 test-debug:
 	tests/run test-debug
+
+model:
+	tests/deps --quiet && tests/protocol/run --long
 
 demo:
 	tests/vm/demo
