@@ -13,6 +13,9 @@
  *    again, and let no dynamic grant begin meanwhile.
  * 5. An orphan outlives the delegation that it was in: the server gives it one
  *    of its own when that is closed, and we ask for its number before changes go on.
+ * 6. Of two delegations whose places overlap the older was taken before the newer was
+ *    granted, though its revocation may still be on its way. It is lost as soon as the
+ *    checkout is answered, so that nothing is changed under it any more.
  */
 #include <linux/capability.h>
 #include <linux/slab.h>
@@ -155,6 +158,33 @@ static void archil_ctl_let_go(struct archil_ctl *ctl)
 
 /* ---- taking in the answer ---- */
 
+static bool archil_deleg_overlaps(struct archil_deleg *d, struct dentry *dentry)
+{
+	bool is;
+
+	if (archil_deleg_beneath(d, dentry))
+		return true;
+	spin_lock(&d->mount->delegs.lock);
+	is = d->root && is_subdir(dentry, d->root);
+	spin_unlock(&d->mount->delegs.lock);
+	return is;
+}
+
+/* Rule 6. Replies come in any order: the older may be the one that was just granted. */
+static void archil_ctl_overtake(struct archil_ctl *ctl)
+{
+	struct archil_deleg *d, *own = archil_deleg_by_number(ctl->mount, ctl->number);
+	u64 number;
+
+	for (number = 0; own && (d = archil_deleg_next(ctl->mount, number)); archil_deleg_put(d)) {
+		number = d->number;
+		if (d != own && archil_deleg_overlaps(d, ctl->dentry))
+			archil_deleg_lost(number < ctl->number ? d : own);
+		cond_resched();
+	}
+	archil_deleg_put(own);
+}
+
 static int archil_orphan_moves(struct archil_deleg *old, struct inode *inode, void *arg)
 {
 	if (test_bit(ARCHIL_I_ORPHAN, &archil_i(inode)->flags))
@@ -220,6 +250,7 @@ static void archil_ctl_grant(struct archil_ctl *ctl)
 	archil_deleg_install(ctl->deleg, &rep->grant, ctl->dentry);
 	ctl->deleg = NULL;
 	archil_ctl_close_held(ctl);
+	archil_ctl_overtake(ctl);
 	archil_inode_update(d_inode(ctl->dentry), &rep->attr, ctl->up->commit);
 }
 
