@@ -534,8 +534,10 @@ int archil_setattr(struct mnt_idmap *idmap, struct dentry *dentry, struct iattr 
 	if (IS_ERR(e))
 		return PTR_ERR(e);
 	if (ia->ia_valid & ATTR_SIZE) {
+		err = archil_settle_growth(inode, ia->ia_size);
 		/* The server must not meet a WRITE of what is cut behind the record. */
-		err = archil_wait_writeback(inode, ia->ia_size, LLONG_MAX);
+		if (!err)
+			err = archil_wait_writeback(inode, ia->ia_size, LLONG_MAX);
 		if (err)
 			goto err_entry;
 	}

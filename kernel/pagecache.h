@@ -56,6 +56,11 @@ void archil_mark_dirty(struct inode *inode);
 int archil_flush_data(struct inode *inode, bool killable);
 /* The same and everything that was appended, names that lead here included, is durable. */
 int archil_sync_inode(struct inode *inode, bool killable);
+/*
+ * Before a record sets the size to @size: what has grown below it and is not at the server yet is
+ * flushed, or others would see a size without its bytes. Killable; errors as archil_flush_data().
+ */
+int archil_settle_growth(struct inode *inode, loff_t size);
 /* Wait for what is being written back in this range; killable. */
 int archil_wait_writeback(struct inode *inode, loff_t start, loff_t end);
 /* Append size and times, as far as the pages are written back. */

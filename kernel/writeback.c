@@ -336,6 +336,16 @@ int archil_flush_data(struct inode *inode, bool killable)
 	return archil_size_update(inode);
 }
 
+int archil_settle_growth(struct inode *inode, loff_t size)
+{
+	struct archil_inode *ai = archil_i(inode);
+	loff_t known = READ_ONCE(ai->logged_size);
+
+	if (!test_bit(ARCHIL_I_BULK, &ai->flags) || size <= known || i_size_read(inode) <= known)
+		return 0;
+	return archil_flush_data(inode, true);
+}
+
 int archil_sync_inode(struct inode *inode, bool killable)
 {
 	struct archil_deleg *d;
