@@ -5,7 +5,7 @@
 # is there is what semantics.md, section 5, allows. The model and its rules: progs/torture*.h.
 #
 #     web-1  /mnt/1 (shared) --+
-#     web-2  /mnt/2 (shared) --+-- /d1 ... /d5, each checked out by one of them
+#     web-2  /mnt/2 (shared) --+-- /d1 ... /d4, each checked out by one of them
 #     web-3  /mnt/3 (shared) --+
 #
 # Faults: server or agent killed, a cable out, a slow network, caches dropped; force by another
@@ -17,7 +17,8 @@
 
 ROUNDS=${TORTURE_ROUNDS:-${ARCHIL_LONG:+500}}
 ROUNDS=${ROUNDS:-20}
-MS=${MS:-1200}		# of work in a round
+MS=${TORTURE_MS:-${ARCHIL_LONG:+3000}}
+MS=${MS:-800}			# of work in a round
 EVERY=10		# rounds between two looks at the whole store
 SEED=${SEED:-$RANDOM}
 echo "# seed $SEED"
@@ -49,6 +50,21 @@ start_server
 for n in 1 2 3; do
 	start_agent $n
 done
+
+# what it has found, by itself
+must cmount 1 shared,commit=600 disk /mnt/1
+must cmount 2 shared disk /mnt/2
+must mkdir /mnt/1/grown
+head -c 65536 /dev/zero | tr '\0' x >/mnt/1/grown/up
+truncate -s 98304 /mnt/1/grown/up
+head -c 65536 /dev/zero | tr '\0' x >/mnt/1/grown/down
+truncate -s 49152 /mnt/1/grown/down
+must sync /mnt/1/grown
+is 'nobody sees the size that truncate gave without the bytes below it' \
+	"$(head -c 65536 /mnt/2/grown/up | tr -d x | wc -c) $(tr -d x </mnt/2/grown/down | wc -c)" '0 0'
+must rm -r /mnt/1/grown/up /mnt/1/grown/down
+must umount /mnt/1
+must umount /mnt/2
 
 coproc TORTURE { exec torture "$SEED" "$ROUNDS" "$MS" "$EVERY" /mnt/1 /mnt/2 /mnt/3; }
 # gone when it ends

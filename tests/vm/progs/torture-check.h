@@ -492,6 +492,18 @@ static bool is_about(const struct op *op, uint32_t id)
 		((op->what == RENAME || op->what == EXCHANGE || op->what == LINK) && op->dir2 == id);
 }
 
+/* Operation @last, and those before that were about what it is about. */
+static void say_ops(const struct trial *t, uint32_t last)
+{
+	const struct op *op = op_of(t, last);
+	uint32_t i;
+
+	for (i = 1; i <= last; i++)
+		if (is_about(op_of(t, i), op->id) || (op->id2 && is_about(op_of(t, i), op->id2)) ||
+		    (op->dir != TOP && is_about(op_of(t, i), op->dir)))
+			say_op(t, i);
+}
+
 static void say_failure(struct compare *c, struct result *best)
 {
 	const struct trial *t = c->t;

@@ -329,7 +329,7 @@ struct scan {
 	void *arg;
 	uint32_t worker;
 	unsigned int errors;
-	char path[PATH];
+	char path[PATH];		/* for people; the working directory is the one that is read */
 };
 
 __attribute__((format(printf, 2, 3)))
@@ -358,42 +358,37 @@ static uint32_t block_writer(const uint64_t *words, uint32_t worker, uint32_t id
 	return gen;
 }
 
-static void scan_file(struct scan *s, struct node *n, uint32_t id, const struct stat *st)
+static void scan_contents(struct scan *s, struct node *n, uint32_t id, int fd, const struct stat *st)
 {
 	static uint64_t buf[BULK_MAX / 8];
 	ssize_t want = n->kind == SMALL ? SMALL_MAX : BULK_MAX, got = 0, rc = 0;
-	int fd = open(s->path, O_RDONLY);
 	uint32_t at;
 
 	n->size = st->st_size;
 	if (st->st_size > want)
 		scan_wrong(s, "size %ld", st->st_size);
-	while (fd >= 0 && got < want && (rc = read(fd, (char *)buf + got, want - got)) > 0)
+	while (got < want && (rc = read(fd, (char *)buf + got, want - got)) > 0)
 		got += rc;
-	if (fd < 0 || rc < 0)
-		scan_wrong(s, "%s", errname(errno));
+	if (rc < 0)
+		scan_wrong(s, "read: %s", errname(errno));
 	else if (got != st->st_size)
 		scan_wrong(s, "%ld bytes were read, the size is %ld", got, st->st_size);
-	if (fd >= 0)
-		close(fd);
-	if (s->errors)
-		return;
-	if (n->kind == SMALL)
+	else if (n->kind == SMALL)
 		memcpy(n->data, buf, got);
 	else
 		for (at = 0; at + BLOCK <= got; at += BLOCK)
 			n->block[at / BLOCK] = block_writer(buf + at / 8, s->worker, id, at);
 }
 
-static void scan_xattrs(struct scan *s, struct node *n)
+static void scan_xattrs(struct scan *s, struct node *n, int fd)
 {
 	char name[16], value[256], want[256];
-	ssize_t len, sum = 0;
+	ssize_t len, sum = 0, list = flistxattr(fd, value, sizeof(value));
 	unsigned int i;
 
-	for (i = 0; i < XATTRS; i++) {
+	for (i = 0; i < XATTRS && list; i++) {
 		snprintf(name, sizeof(name), "user.t%u", i);
-		len = lgetxattr(s->path, name, value, sizeof(value) - 1);
+		len = fgetxattr(fd, name, value, sizeof(value) - 1);
 		if (len < 0) {
 			if (errno != ENODATA)
 				scan_wrong(s, "%s: %s", name, errname(errno));
@@ -405,22 +400,21 @@ static void scan_xattrs(struct scan *s, struct node *n)
 		if (len != (ssize_t)xattr_value(want, n->xattr[i]) || memcmp(value, want, len))
 			scan_wrong(s, "%s is '%s'", name, value);
 	}
-	len = llistxattr(s->path, value, sizeof(value));
-	if (len != sum)
-		scan_wrong(s, "the list of xattrs is %ld bytes, should be %ld", len, sum);
+	if (list != sum)
+		scan_wrong(s, "the list of xattrs is %ld bytes, should be %ld", list, sum);
 }
 
-static uint32_t scan_node(struct scan *s);
+static uint32_t scan_node(struct scan *s, const char *name);
 
-static void scan_dir(struct scan *s, struct node *n, const struct stat *st)
+static void scan_entries(struct scan *s, struct node *n, int fd, const struct stat *st)
 {
 	size_t len = strlen(s->path);
 	unsigned int name, subdirs = 0;
-	DIR *d = opendir(s->path);
+	DIR *d = fdopendir(dup(fd));
 	struct dirent *e;
 	char end;
 
-	if (!d) {
+	if (!d || fchdir(fd)) {
 		scan_wrong(s, "opendir: %s", errname(errno));
 		return;
 	}
@@ -432,7 +426,7 @@ static void scan_dir(struct scan *s, struct node *n, const struct stat *st)
 			continue;
 		}
 		snprintf(s->path + len, sizeof(s->path) - len, "/n%u", name);
-		n->slot[name] = scan_node(s);
+		n->slot[name] = scan_node(s, e->d_name);
 		if (n->slot[name]) {
 			struct node *child = node_of(s->f, n->slot[name]);
 
@@ -441,6 +435,9 @@ static void scan_dir(struct scan *s, struct node *n, const struct stat *st)
 				scan_wrong(s, "inode %lu, %lu in the listing", child->ino, e->d_ino);
 		}
 		s->path[len] = '\0';
+		/* the one beneath may have changed it */
+		if (fchdir(fd))
+			scan_wrong(s, "fchdir: %s", errname(errno));
 	}
 	if (errno)
 		scan_wrong(s, "readdir: %s", errname(errno));
@@ -449,26 +446,27 @@ static void scan_dir(struct scan *s, struct node *n, const struct stat *st)
 		scan_wrong(s, "%lu links with %u subdirectories", st->st_nlink, subdirs);
 }
 
-/* Reads what is at s->path; its id in s->f, or 0. */
-static uint32_t scan_node(struct scan *s)
+/* Reads what is at @name; its id in s->f, or 0. */
+static uint32_t scan_node(struct scan *s, const char *name)
 {
+	int fd = open(name, O_RDONLY | O_NOFOLLOW | O_NONBLOCK);
 	struct node *n = NULL;
 	uint32_t id = 0;
 	struct stat st;
 	char text[64];
 	ssize_t len;
 
-	if (lstat(s->path, &st)) {
+	if ((fd < 0 && errno != ELOOP) || (fd < 0 ? lstat(name, &st) : fstat(fd, &st))) {
 		scan_wrong(s, "%s", errname(errno));
-		return 0;
+		goto out_close;
 	}
 	while ((n = node_next(s->f, n)))
 		if (n->ino == st.st_ino && n->kind != DIRECTORY)
-			return n->id;
+			goto out_close;
 	n = node_new(s->f, ++s->f->last_id, SYMLINK);
 	if (!n) {
 		scan_wrong(s, "there are too many files");
-		return 0;
+		goto out_close;
 	}
 	n->ino = st.st_ino;
 	n->mode = st.st_mode & 07777;
@@ -478,30 +476,38 @@ static uint32_t scan_node(struct scan *s)
 	if (S_ISDIR(st.st_mode)) {
 		n->kind = DIRECTORY;
 		n->links = 1;
-		scan_xattrs(s, n);
-		scan_dir(s, n, &st);
+		scan_xattrs(s, n, fd);
+		scan_entries(s, n, fd, &st);
 	} else if (S_ISREG(st.st_mode)) {
 		n->kind = s->is_bulk(s->arg, st.st_ino, &id) ? BULK : SMALL;
-		scan_xattrs(s, n);
-		scan_file(s, n, id, &st);
+		scan_xattrs(s, n, fd);
+		scan_contents(s, n, id, fd, &st);
 	} else if (S_ISLNK(st.st_mode)) {
-		len = readlink(s->path, text, sizeof(text) - 1);
+		len = readlink(name, text, sizeof(text) - 1);
 		text[len > 0 ? len : 0] = '\0';
 		if (sscanf(text, "to %u", &n->size) != 1)
 			scan_wrong(s, "the target is '%s'", text);
 	} else {
 		scan_wrong(s, "mode %o", st.st_mode);
 	}
-	return n->id;
+out_close:
+	if (fd >= 0)
+		close(fd);
+	return n ? n->id : 0;
 }
 
 /* False: it could not be read, or is nothing like what workers make; that was told. */
 static bool scan(struct scan *s, const char *top)
 {
+	uint32_t id;
+
 	memset(s->f, 0, sizeof(*s->f));
 	s->errors = 0;
 	snprintf(s->path, sizeof(s->path), "%s", top);
-	return scan_node(s) == TOP && !s->errors;
+	id = scan_node(s, top);
+	if (chdir("/"))
+		die("/");
+	return id == TOP && !s->errors;
 }
 
 #endif

@@ -27,8 +27,8 @@
 #include <stdint.h>
 #include <string.h>
 
-#define NAMES		8		/* a directory's, "n0" to "n7" */
-#define DIRS		7		/* at most, with the worker's own */
+#define NAMES		6		/* a directory's, "n0" to "n5" */
+#define DIRS		5		/* at most, with the worker's own */
 #define NODES		(1 + DIRS * NAMES)
 #define XATTRS		2		/* a node's, "user.t0" and "user.t1" */
 #define SMALL_MAX	(16 << 10)	/* the inline limit */

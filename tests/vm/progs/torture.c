@@ -118,7 +118,7 @@ static void mount_client(unsigned int c)
 {
 	static const unsigned int commits[] = { 1, 5, 5, 600 };
 
-	ask("mount %u shared,commit=%u,cache_ttl=%u %s", c + 1, commits[rnd(&rng, 4)], rnd(&rng, 3) ? 0 : 1,
+	ask("mount %u shared,commit=%u,cache_ttl=%u %s", c + 1, commits[rnd(&rng, 4)], !!rnd(&rng, 5),
 	    client[c].mnt);
 }
 
@@ -251,6 +251,7 @@ static void *strike(void *arg)
 	case ABORT:
 		fd = open(s->path, O_RDONLY);
 		rc = fd < 0 ? -1 : ioctl(fd, ARCHIL_IOC_ABORT, &flags);
+		close(fd);
 		break;
 	default:
 		/* it is busy, as a rule: what it holds is given up all the same */
@@ -464,9 +465,11 @@ static void set_trial(struct dir *d)
 	t->more = get(&d->log->begun) != t->n;
 	t->nacks = t->least = 0;
 	if (!d->lost) {
-		if (t->more)
+		if (t->more) {
 			wrong("round %u: %s: a %s of an owner failed with %s", round_no, d->path[d->owner],
 			      what_names[t->ops[t->n].what], errname(t->ops[t->n].err));
+			say_ops(t, t->n + 1);
+		}
 		add_ack(t, t->n, 0, t->n);
 	} else {
 		promises(t);
@@ -492,15 +495,6 @@ static void set_trial(struct dir *d)
 	}
 }
 
-/* A trial of what was found: nothing has happened since. */
-static void set_settled(struct dir *d, struct model *next)
-{
-	d->base = *next;
-	d->trial.n = d->trial.least = d->trial.nacks = 0;
-	d->trial.more = false;
-	add_ack(&d->trial, 0, 0, 0);
-}
-
 /* What was lost is said once, to whoever syncs next: so not to the next round's worker. */
 static int hear_error(const char *path, const struct stat *st, int type, struct FTW *ftw)
 {
@@ -511,6 +505,19 @@ static int hear_error(const char *path, const struct stat *st, int type, struct 
 		close(fd);
 	}
 	return 0;
+}
+
+/* The same in the owner's eyes; what is found is where the next round begins. */
+static void inspect_settle(struct dir *d, const char *when)
+{
+	static struct model next;
+
+	if (!inspect(d, d->owner, when, &next))
+		return;
+	d->base = next;
+	d->trial.n = d->trial.least = d->trial.nacks = 0;
+	d->trial.more = false;
+	add_ack(&d->trial, 0, 0, 0);
 }
 
 static int sync_client(unsigned int c)
@@ -560,7 +567,6 @@ static unsigned int other_client(unsigned int c)
 
 static void inspect_all(void)
 {
-	static struct model next;
 	unsigned int i, c;
 
 	for (i = 0; i < dirs; i++)
@@ -570,7 +576,7 @@ static void inspect_all(void)
 	/* what the owner has in memory, before it is made durable */
 	for (i = 0; i < dirs; i++)
 		if (!dir[i].lost)
-			inspect(&dir[i], dir[i].owner, "in its owner's eyes", NULL);
+			inspect_settle(&dir[i], "in its owner's eyes");
 	for (c = 0; c < clients; c++)
 		if (client[c].fate)
 			remount(c);
@@ -593,14 +599,9 @@ static void inspect_all(void)
 			wrong("round %u: syncfs of %s: %s", round_no, client[c].mnt, errname(errno));
 	}
 	for (i = 0; i < dirs; i++) {
-		struct dir *d = &dir[i];
-
-		if (!inspect(d, d->owner, d->lost ? "in its new owner's eyes" : "after syncfs", &next)) {
-			ask("hang");
-			die("there is nothing to go on from");
-		}
-		total_lost += d->lost;
-		set_settled(d, &next);
+		total_lost += dir[i].lost;
+		if (dir[i].lost)
+			inspect_settle(&dir[i], "in its new owner's eyes");
 	}
 	usleep(1200000);
 	for (i = 0; i < dirs; i++) {
@@ -627,11 +628,10 @@ static void change_hands(void)
 
 static void set_up(char **mnts)
 {
-	static struct model next;
 	unsigned int c, i;
 
 	stop = mmap(NULL, sizeof(*stop), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
-	dirs = clients * 2 - 1;
+	dirs = clients + 1;
 	dir = calloc(dirs, sizeof(*dir));
 	if (stop == MAP_FAILED || !dir)
 		die("memory");
@@ -654,9 +654,7 @@ static void set_up(char **mnts)
 		d->owned = true;
 		model_init(&d->base, i);
 		set_trial(d);
-		if (sync_client(d->owner) || !inspect(d, d->owner, "at the beginning", &next))
-			die("nothing to begin with");
-		set_settled(d, &next);
+		inspect_settle(d, "at the beginning");
 	}
 }
 
@@ -675,7 +673,7 @@ static void say_totals(void)
 
 int main(int argc, char **argv)
 {
-	unsigned int rounds, ms, every, i, begin;
+	unsigned int rounds, ms, every, i, begin, worked;
 
 	if (argc == 3 && !strcmp(argv[1], "--self-test"))
 		return self_test(atoi(argv[2]));
@@ -695,11 +693,12 @@ int main(int argc, char **argv)
 		rng = rnd_init(seed, round_no, WORKERS);
 		begin = now_ms();
 		work_and_faults(ms);
+		worked = now_ms();
 		inspect_all();
 		printf("# round %u:", round_no);
 		for (i = 0; i < dirs; i++)
 			printf(" %u%s", get(&dir[i].log->done), dir[i].lost ? " (lost)" : "");
-		printf(", %u ms\n", now_ms() - begin);
+		printf(", %u + %u ms\n", worked - begin, now_ms() - worked);
 		if (prog_failed)
 			break;
 		change_hands();
