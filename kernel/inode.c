@@ -23,6 +23,9 @@
 #include "orphan.h"
 #include "pagecache.h"
 
+/* How long the server may take to say what the mounted root is now. */
+#define ARCHIL_ROOT_PATIENCE	(5 * HZ)
+
 static struct kmem_cache *archil_inode_cache;
 
 static void archil_inode_init_once(void *p)
@@ -374,7 +377,8 @@ int archil_ask_settled(struct inode *inode)
 	return err == -EIO ? 0 : err;	/* lost: then what the server has is right */
 }
 
-int archil_ask_attr_of(struct archil_mount *m, u64 ino, struct archil_wattr *attr, u64 *commit)
+static int archil_ask_attr_for(struct archil_mount *m, u64 ino, struct archil_wattr *attr,
+			       u64 *commit, long timeout)
 {
 	struct archil_getattr_req *body;
 	struct archil_req *req;
@@ -386,13 +390,19 @@ int archil_ask_attr_of(struct archil_mount *m, u64 ino, struct archil_wattr *att
 		return -ENOMEM;
 	body = req->body;
 	body->ino = cpu_to_le64(ino);
-	err = archil_req_call(req);
+	archil_req_submit(req);
+	err = archil_req_wait_for(req, timeout);
 	if (!err) {
 		*attr = ((struct archil_attr_rep *)req->rep)->attr;
 		*commit = req->commit;
 	}
 	archil_req_put(req);
 	return err;
+}
+
+int archil_ask_attr_of(struct archil_mount *m, u64 ino, struct archil_wattr *attr, u64 *commit)
+{
+	return archil_ask_attr_for(m, ino, attr, commit, MAX_SCHEDULE_TIMEOUT);
 }
 
 int archil_ask_attr(struct inode *inode, struct archil_wattr *attr, u64 *commit)
@@ -404,6 +414,17 @@ int archil_ask_attr(struct inode *inode, struct archil_wattr *attr, u64 *commit)
 	return archil_ask_attr_of(archil_mnt(inode->i_sb), archil_i(inode)->ino, attr, commit);
 }
 
+/* What asking has brought, or the error that it had. */
+static int archil_revalidated(struct inode *inode, int err, const struct archil_wattr *attr,
+			      u64 commit)
+{
+	if (!err)
+		err = archil_inode_update(inode, attr, commit);
+	if (err == -ESTALE)
+		set_bit(ARCHIL_I_STALE, &archil_i(inode)->flags);
+	return err;
+}
+
 int archil_revalidate(struct inode *inode, bool force)
 {
 	struct archil_wattr attr;
@@ -413,18 +434,35 @@ int archil_revalidate(struct inode *inode, bool force)
 	if (!force && archil_inode_valid(inode))
 		return 0;
 	err = archil_ask_attr(inode, &attr, &commit);
-	if (!err)
-		err = archil_inode_update(inode, &attr, commit);
-	if (err == -ESTALE)
-		set_bit(ARCHIL_I_STALE, &archil_i(inode)->flags);
-	return err;
+	return archil_revalidated(inode, err, &attr, commit);
+}
+
+static int archil_revalidate_root(struct inode *inode)
+{
+	struct archil_mount *m = archil_mnt(inode->i_sb);
+	struct archil_inode *ai = archil_i(inode);
+	struct archil_wattr attr;
+	u64 commit;
+	int err;
+
+	if (!archil_transport_is_up(m) || archil_inode_valid(inode))
+		return 0;
+	/* Records of ours that concern it there are none: then it would be valid. */
+	err = archil_ask_attr_for(m, ai->ino, &attr, &commit, ARCHIL_ROOT_PATIENCE);
+	if (err == -ETIMEDOUT) {
+		/* Who has waited once does not wait again for the same call. */
+		spin_lock(&ai->lock);
+		ai->expires = jiffies + HZ;
+		spin_unlock(&ai->lock);
+		return 0;
+	}
+	return archil_revalidated(inode, err, &attr, commit);
 }
 
 int archil_revalidate_way(struct inode *inode)
 {
-	if (inode == d_inode(inode->i_sb->s_root) &&
-	    !archil_transport_is_up(archil_mnt(inode->i_sb)))
-		return 0;
+	if (inode == d_inode(inode->i_sb->s_root))
+		return archil_revalidate_root(inode);
 	return archil_revalidate(inode, false);
 }
 

@@ -103,8 +103,9 @@ bool archil_inode_valid(struct inode *inode);
 /* Ask if they are not. Killable. -ESTALE, ... */
 int archil_revalidate(struct inode *inode, bool force);
 /*
- * For opening a directory and going through it. While the server is away the
- * mounted root is let through as it was: status and abort must get at it.
+ * For opening a directory and going through it. While the server is away, or does not
+ * answer for some seconds, the mounted root is let through as it was: status and abort
+ * must get at it.
  */
 int archil_revalidate_way(struct inode *inode);
 

@@ -124,11 +124,17 @@ void archil_req_submit(struct archil_req *req)
 	spin_unlock(&tp->lock);
 }
 
+int archil_req_wait_for(struct archil_req *req, long timeout)
+{
+	timeout = wait_for_completion_killable_timeout(&req->completion, timeout);
+	if (timeout <= 0)
+		return timeout ? -EINTR : -ETIMEDOUT;
+	return req->error ?: archil_status_to_errno(req->status);
+}
+
 int archil_req_wait(struct archil_req *req)
 {
-	if (wait_for_completion_killable(&req->completion))
-		return -EINTR;
-	return req->error ?: archil_status_to_errno(req->status);
+	return archil_req_wait_for(req, MAX_SCHEDULE_TIMEOUT);
 }
 
 int archil_req_call(struct archil_req *req)

@@ -135,6 +135,8 @@ void archil_req_submit(struct archil_req *req);
 int archil_req_call(struct archil_req *req);
 /* The same for one that was submitted before. */
 int archil_req_wait(struct archil_req *req);
+/* And -ETIMEDOUT after so many jiffies; the request goes on. */
+int archil_req_wait_for(struct archil_req *req, long timeout);
 int archil_status_to_errno(u32 status);
 /* A release() for requests whose in_buf is theirs. */
 void archil_req_free_in_buf(struct archil_req *req);
