@@ -13,6 +13,7 @@
 #include <sys/mman.h>
 #include <sys/stat.h>
 #include <sys/xattr.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "archil.h"
@@ -200,14 +201,21 @@ static int release(const struct hands *h, struct op *op)
 	return own(h->top, false);
 }
 
+static uint64_t ns(const struct timespec *ts)
+{
+	return ts->tv_sec * 1000000000ull + ts->tv_nsec;
+}
+
 /* Does @op, the next one; sets op->err. */
 static void perform(struct model *m, struct hands *h, struct op *op)
 {
 	char path[PATH], to[PATH] = "", text[256];
 	struct node *n = node_of(m, op->id);
-	struct timespec times[2] = { { .tv_nsec = UTIME_OMIT } };
+	struct timespec times[2] = { { .tv_nsec = UTIME_OMIT } }, now;
 	int rc = 0;
 
+	clock_gettime(CLOCK_REALTIME_COARSE, &now);
+	op->began = ns(&now);
 	if (op->dir)
 		name_path(m, op->dir, op->name, h->top, path);
 	if (op->dir2)
@@ -284,11 +292,6 @@ static void perform(struct model *m, struct hands *h, struct op *op)
 		break;
 	}
 	op->err = rc < 0 ? errno : 0;
-}
-
-static uint64_t ns(const struct timespec *ts)
-{
-	return ts->tv_sec * 1000000000ull + ts->tv_nsec;
 }
 
 /* After apply(): what the disk says of the nodes that @op touched. */

@@ -101,6 +101,7 @@ struct op {
 	uint32_t at, len;		/* WRITE, BULK_WRITE; len: CUT, BULK_CUT */
 	uint32_t value;			/* mode, time, xattr's value (at: its number) */
 	/* how it went */
+	uint64_t began;			/* ns, by the clock of mtime */
 	int err;			/* errno */
 	struct seen seen[SEEN];
 	uint32_t covered[WORKERS];	/* SYNCFS: operations that were done before, by worker; 0: others' */
