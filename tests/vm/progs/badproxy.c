@@ -6,18 +6,11 @@
  * What comes out of the server whole is passed on whole: what is harmed is the protocol,
  * not data, for which there is TCP's checksum.
  */
-#include <arpa/inet.h>
-#include <poll.h>
-#include <pthread.h>
 #include <signal.h>
 #include <stdatomic.h>
-#include <sys/socket.h>
-#include <unistd.h>
 
-#include "wire.h"
-#include "prog.h"
+#include "proxy.h"
 
-static struct sockaddr_in server;
 static atomic_int due, turn;
 
 enum how {
@@ -31,31 +24,9 @@ static const char *const how_name[HOWS] = {
 	"half a frame", "nothing, closes", "noise to the server",
 };
 
-struct pipe {
-	int client, server;
-};
-
 static void on_usr1(int sig)
 {
 	due = 1;
-}
-
-static bool pass(int to, const void *data, size_t len)
-{
-	ssize_t n;
-
-	for (; len; len -= n, data = (const char *)data + n) {
-		n = send(to, data, len, MSG_NOSIGNAL);
-		if (n <= 0)
-			return false;
-	}
-	return true;
-}
-
-static bool take(int from, void *data, size_t len)
-{
-	/* of TCP, no bytes are waited for like one */
-	return !len || recv(from, data, len, MSG_WAITALL) == (ssize_t)len;
 }
 
 static void harm(struct pipe *p, unsigned char *frame, size_t len)
@@ -102,7 +73,7 @@ static void harm(struct pipe *p, unsigned char *frame, size_t len)
 	default:
 		len = 0;
 	}
-	pass(how == TO_SERVER ? p->server : p->client, frame, len);
+	proxy_send(how == TO_SERVER ? p->server : p->client, frame, len);
 	/* let it be read before the end comes */
 	usleep(200000);
 }
@@ -110,25 +81,17 @@ static void harm(struct pipe *p, unsigned char *frame, size_t len)
 static void *down(void *arg)
 {
 	struct pipe *p = arg;
-	unsigned char *frame = malloc(sizeof(struct archil_hdr) + ARCHIL_BODY_MAX +
-				      ARCHIL_PAYLOAD_MAX + 4096);
-	struct archil_hdr *hdr = (void *)frame;
+	struct archil_hdr *frame = proxy_buffer();
 	unsigned int frames = 0;
-	size_t len;
 
-	while (take(p->server, hdr, sizeof(*hdr))) {
-		len = le32_to_cpu(hdr->len);
-		if (len < sizeof(*hdr) || !take(p->server, hdr + 1, len - sizeof(*hdr)) ||
-		    !pass(p->client, frame, len))
-			break;
+	while (proxy_frame(p->server, frame) && proxy_pass(p->client, frame)) {
 		if (++frames >= 5 && atomic_exchange(&due, 0)) {
-			harm(p, frame, len);
+			harm(p, (unsigned char *)frame, le32_to_cpu(frame->len));
 			break;
 		}
 	}
 	free(frame);
-	shutdown(p->client, SHUT_RDWR);
-	shutdown(p->server, SHUT_RDWR);
+	proxy_shut(p);
 	return NULL;
 }
 
@@ -140,25 +103,18 @@ static void *up(void *arg)
 	ssize_t n;
 
 	pthread_create(&thread, NULL, down, p);
-	while ((n = recv(p->client, buf, 1 << 16, 0)) > 0 && pass(p->server, buf, n))
+	while ((n = recv(p->client, buf, 1 << 16, 0)) > 0 && proxy_send(p->server, buf, n))
 		;
-	shutdown(p->client, SHUT_RDWR);
-	shutdown(p->server, SHUT_RDWR);
+	proxy_shut(p);
 	pthread_join(thread, NULL);
-	close(p->client);
-	close(p->server);
+	proxy_free(p);
 	free(buf);
-	free(p);
 	return NULL;
 }
 
 int main(int argc, char **argv)
 {
-	struct sockaddr_in addr = { .sin_family = AF_INET };
 	struct sigaction sa = { .sa_handler = on_usr1, .sa_flags = SA_RESTART };
-	int l = socket(AF_INET, SOCK_STREAM, 0), one = 1, fd;
-	pthread_t thread;
-	struct pipe *p;
 
 	if (argc != 4) {
 		fputs("usage: badproxy PORT ADDRESS PORT\n", stderr);
@@ -166,27 +122,6 @@ int main(int argc, char **argv)
 	}
 	setlinebuf(stdout);
 	sigaction(SIGUSR1, &sa, NULL);
-	server.sin_family = AF_INET;
-	server.sin_port = htons(atoi(argv[3]));
-	inet_pton(AF_INET, argv[2], &server.sin_addr);
-	addr.sin_port = htons(atoi(argv[1]));
-	setsockopt(l, SOL_SOCKET, SO_REUSEADDR, &one, sizeof(one));
-	if (bind(l, (struct sockaddr *)&addr, sizeof(addr)) || listen(l, 20))
-		die("listen");
-	while ((fd = accept(l, NULL, NULL)) >= 0) {
-		p = malloc(sizeof(*p));
-		p->client = fd;
-		p->server = socket(AF_INET, SOCK_STREAM, 0);
-		setsockopt(fd, IPPROTO_TCP, 1 /* TCP_NODELAY */, &one, sizeof(one));
-		setsockopt(p->server, IPPROTO_TCP, 1, &one, sizeof(one));
-		if (connect(p->server, (struct sockaddr *)&server, sizeof(server))) {
-			close(fd);
-			close(p->server);
-			free(p);
-			continue;
-		}
-		pthread_create(&thread, NULL, up, p);
-		pthread_detach(thread);
-	}
+	proxy_run(argv + 1, up);
 	return 0;
 }

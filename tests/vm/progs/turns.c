@@ -1,0 +1,175 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * turns DIR_A DIR_B SECONDS: two processes take one directory, as two mounts have it, from each
+ * other, by force or by giving it back, and count in it: in a small file and in a large one.
+ *
+ * 1. Who has checked it out reads at least what anybody was told was durable.
+ * 2. And no more than anybody has ever written.
+ * 3. What one has written and synced is durable, also if the other takes it then.
+ *
+ * Whatever is killed meanwhile, no call may fail but for a force.
+ */
+#include <fcntl.h>
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <sys/ioctl.h>
+#include <sys/mman.h>
+#include <sys/wait.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "archil.h"
+#include "prog.h"
+
+#define BULK	(160 << 10)
+#define WORDS	(BULK / 8)
+
+static struct {
+	_Atomic uint64_t durable, tried;	/* of the number that is counted */
+	_Atomic unsigned int turns, lost, wrong;
+} *shared;
+
+static uint64_t bulk[WORDS];
+
+static void set_max(_Atomic uint64_t *max, uint64_t n)
+{
+	uint64_t was = *max;
+
+	while (was < n && !atomic_compare_exchange_weak(max, &was, n))
+		;
+}
+
+static int checkout(int dir, bool force)
+{
+	struct archil_ioc_checkout co = {
+		.size = sizeof(co), .flags = force ? ARCHIL_CHECKOUT_FORCE : 0,
+	};
+
+	return ioctl(dir, ARCHIL_IOC_CHECKOUT, &co) ? errno : 0;
+}
+
+static void checkin(int dir)
+{
+	struct archil_ioc_checkin ci = { .size = sizeof(ci) };
+
+	/* ENOENT: taken meanwhile */
+	if (ioctl(dir, ARCHIL_IOC_CHECKIN, &ci) && errno != ENOENT && errno != EIO)
+		wrong("checkin: %s", errname(errno));
+}
+
+/* Is in the files what may be there? */
+static void look(const int *fd, uint64_t durable)
+{
+	uint64_t n = 0, tried, min = UINT64_MAX, max = 0;
+	size_t i;
+
+	if (pread(fd[0], &n, 8, 0) < 0)
+		wrong("reading count: %s", errname(errno));
+	memset(bulk, 0, BULK);
+	if (pread(fd[1], bulk, BULK, 0) < 0)
+		wrong("reading bulk: %s", errname(errno));
+	tried = shared->tried;
+	for (i = 0; i < WORDS; i++) {
+		min = bulk[i] < min ? bulk[i] : min;
+		max = bulk[i] > max ? bulk[i] : max;
+	}
+	if (n < durable || n > tried)
+		wrong("count is %lu, not from %lu to %lu", n, durable, tried);
+	if (min < durable || max > tried)
+		wrong("bulk is from %lu to %lu, not from %lu to %lu", min, max, durable, tried);
+}
+
+static int put(int fd, uint64_t n, size_t len)
+{
+	size_t i;
+
+	for (i = 0; i < WORDS; i++)
+		bulk[i] = n;
+	return pwrite(fd, bulk, len, 0) != (ssize_t)len || fsync(fd) ? errno : 0;
+}
+
+/*
+ * Descriptors are opened before anything is looked at: if the other takes the directory they
+ * are dead, so that nothing older is written over what he has made durable.
+ */
+static int turn(int dir)
+{
+	int fd[2], err;
+	uint64_t n;
+
+	fd[0] = openat(dir, "count", O_RDWR | O_CREAT, 0644);
+	err = errno;
+	fd[1] = openat(dir, "bulk", O_RDWR | O_CREAT, 0644);
+	if (fd[0] < 0 || fd[1] < 0) {
+		err = fd[0] < 0 ? err : errno;
+	} else {
+		look(fd, shared->durable);
+		n = shared->tried + 1;
+		set_max(&shared->tried, n);
+		err = put(fd[0], n, 8);
+		if (!err)
+			err = put(fd[1], n, BULK);
+		if (!err)
+			set_max(&shared->durable, n);
+	}
+	close(fd[0]);
+	close(fd[1]);
+	return err;
+}
+
+static void take_turns(const char *path, unsigned int seed, time_t end)
+{
+	int dir = open(path, O_RDONLY | O_DIRECTORY), err;
+
+	if (dir < 0)
+		die("%s", path);
+	while (time(NULL) < end && !shared->wrong) {
+		err = checkout(dir, rand_r(&seed) % 3);
+		if (err == EBUSY) {
+			usleep(rand_r(&seed) % 100000);
+			continue;
+		}
+		if (err) {
+			wrong("checkout: %s", errname(err));
+			break;
+		}
+		shared->turns++;
+		err = turn(dir);
+		if (err == EIO || err == EBUSY || err == EROFS || err == ESTALE)
+			shared->lost++;
+		else if (err)
+			wrong("writing: %s", errname(err));
+		if (prog_failed)
+			break;
+		if (!(rand_r(&seed) % 2))
+			checkin(dir);
+		usleep(rand_r(&seed) % 50000);
+	}
+	if (prog_failed)
+		shared->wrong++;
+	exit(prog_failed != 0);
+}
+
+int main(int argc, char **argv)
+{
+	time_t end;
+	int i;
+
+	if (argc != 4) {
+		fputs("usage: turns DIR_A DIR_B SECONDS\n", stderr);
+		return 2;
+	}
+	shared = mmap(NULL, sizeof(*shared), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1,
+		      0);
+	if (shared == MAP_FAILED)
+		die("mmap");
+	end = time(NULL) + atoi(argv[3]);
+	for (i = 0; i < 2; i++)
+		if (!fork())
+			take_turns(argv[1 + i], i + 1, end);
+	while (wait(NULL) > 0)
+		;
+	printf("%u turns, %u of them ended by the other; the number is %lu, %lu is durable\n",
+	       shared->turns, shared->lost, shared->tried, shared->durable);
+	return shared->wrong || !shared->durable;
+}
