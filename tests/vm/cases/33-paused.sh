@@ -4,6 +4,7 @@
 # The owner's whole machine stands still, its folder is taken by force, and it goes on where
 # it was: it learns so, and nothing that it had under way changes the disk. Then its power is
 # cut: what it owned stays its own until it is forced away, or until it is back, restarted.
+# Another machine that comes with its client id is refused while it is there.
 #
 #     host 1   server; web-1  /mnt/b (shared)   looks, and takes
 #     host 2   web-2  /mnt/a (shared)           owns /d, writes and syncs
@@ -45,6 +46,9 @@ if [ "$HOST" = 2 ]; then
 	must mkdir /mnt/a/e
 	echo synced >/mnt/a/e/synced
 	must sync /mnt/a/e/synced
+	must mkdir /mnt/a/g
+	cp /mnt/a/e/synced /mnt/a/g/synced
+	must sync /mnt/a/g/synced
 	echo lost >/mnt/a/e/lost
 	barrier dirty
 	sleep 1000
@@ -74,8 +78,18 @@ sleep 1
 is 'a dead client keeps what it owned' "$(owned /e)" 1
 fails_with - 'owned by client web-2' timeout 20 archilctl checkout /mnt/b/e
 is 'what it had synced can be read' "$(cat /mnt/b/e/synced)" synced
+check 'force takes it' timeout 20 archilctl checkout --force --yes /mnt/b/g
+is 'with what was synced' "$(cat /mnt/b/g/synced)" synced
+check 'to work on' bash -c 'echo more >>/mnt/b/g/synced && sync /mnt/b/g/synced'
 power_on 2
 barrier back
 is 'what it owned before it died was released, what it has now is listed once' "$(owned /e)" 1
+must umount /mnt/b
+stop_agent 1
+in_background c1 archil-agent --client-id web-2 >>"$LOGS/agent-1" 2>&1
+AGENT_PIDS[1]=$!
+fails_with - 'client id in use' timeout 60 mount -t archil \
+	-o "shared,tokenfile=$TOKENS/disk" "$SERVER_ADDR:$PORT/disk" /mnt/b
+is 'the first one goes on' "$(owned /e)" 1
 barrier seen
 barrier end
