@@ -273,16 +273,16 @@ static void unlinked(struct model *m, struct node *n)
 		node_drop(m, n);
 }
 
-static void made(struct model *m, const struct op *op, enum kind kind, uint32_t mode)
+static void made(struct model *m, const struct op *op, enum kind type, uint32_t mode)
 {
-	struct node *dir = node_of(m, op->dir), *n = node_new(m, op->id, kind);
+	struct node *dir = node_of(m, op->dir), *n = node_new(m, op->id, type);
 
 	n->mode = mode;
 	n->links = 1;
 	n->parent = op->dir;
 	n->name = op->name;
 	n->led = m->n;
-	if (kind == SYMLINK)
+	if (type == SYMLINK)
 		n->size = op->id;
 	dir->slot[op->name] = op->id;
 	if (op->id > m->last_id)
