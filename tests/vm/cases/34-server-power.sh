@@ -16,8 +16,6 @@
 
 . "$(dirname "$0")/../lib.sh"
 
-# too slow yet for every run of the tests
-[ -n "${ARCHIL_LONG-}" ] || skip 'in test-long only'
 
 SAMPLES=${ARCHIL_LONG:+60}
 SAMPLES=${SAMPLES:-8}

@@ -13,8 +13,6 @@
 
 . "$(dirname "$0")/../lib.sh"
 
-# too slow yet for every run of the tests
-[ -n "${ARCHIL_LONG-}" ] || skip 'in test-long only'
 
 MB=300
 mkdir -p /srv/full
