@@ -11,13 +11,13 @@
 # Faults: server or agent killed, a cable out, a slow network, caches dropped; force by another
 # client, abort, umount -f. SEED repeats operations and faults, TORTURE_ROUNDS says how many times.
 #
-# vm-run: --mem 3072 --timeout 7200
+# vm-run: --mem 3072 --timeout 14400
 
 . "$(dirname "$0")/../lib.sh"
 
 ROUNDS=${TORTURE_ROUNDS:-${ARCHIL_LONG:+500}}
 ROUNDS=${ROUNDS:-20}
-MS=${TORTURE_MS:-${ARCHIL_LONG:+3000}}
+MS=${TORTURE_MS:-${ARCHIL_LONG:+2000}}
 MS=${MS:-800}			# of work in a round
 EVERY=10		# rounds between two looks at the whole store
 SEED=${SEED:-$RANDOM}
