@@ -75,6 +75,29 @@ static struct inode *archil_lookup_ask(struct inode *dir, const struct qstr *nam
 	return inode;
 }
 
+/*
+ * @inode has been found in @dir. A directory that is still cached under the name that it had before
+ * is moved by d_splice_alias(), but not while directories are being renamed, which may be
+ * what this lookup is for: then that name goes, as it would when somebody used it.
+ */
+static void archil_drop_old_name(struct inode *inode, struct inode *dir)
+{
+	struct dentry *old, *parent;
+
+	if (!S_ISDIR(inode->i_mode) || !mutex_is_locked(&inode->i_sb->s_vfs_rename_mutex))
+		return;
+	old = d_find_any_alias(inode);
+	if (!old)
+		return;
+	parent = dget_parent(old);
+	if (!IS_ROOT(old) && d_inode(parent) != dir) {
+		WRITE_ONCE(archil_i(d_inode(parent))->complete, 0);
+		d_invalidate(old);
+	}
+	dput(parent);
+	dput(old);
+}
+
 static struct dentry *archil_lookup(struct inode *dir, struct dentry *dentry, unsigned int flags)
 {
 	struct dentry *other;
@@ -94,6 +117,8 @@ static struct dentry *archil_lookup(struct inode *dir, struct dentry *dentry, un
 	else if (inode)
 		clear_bit(ARCHIL_I_GIVEN, &archil_i(inode)->flags);
 	archil_name_seen(dentry, commit);
+	if (inode)
+		archil_drop_old_name(inode, dir);
 	other = d_splice_alias(inode, dentry);
 	if (!IS_ERR_OR_NULL(other))
 		archil_name_seen(other, commit);

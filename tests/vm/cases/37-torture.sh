@@ -62,7 +62,15 @@ truncate -s 49152 /mnt/1/grown/down
 must sync /mnt/1/grown
 is 'nobody sees the size that truncate gave without the bytes below it' \
 	"$(head -c 65536 /mnt/2/grown/up | tr -d x | wc -c) $(tr -d x </mnt/2/grown/down | wc -c)" '0 0'
-must rm -r /mnt/1/grown/up /mnt/1/grown/down
+must mkdir /mnt/1/grown/p /mnt/1/grown/p/x /mnt/1/grown/q
+must archilctl checkin /mnt/1/grown
+must archilctl checkout /mnt/2/grown
+must mv /mnt/2/grown/p/x /mnt/2/grown/q/x
+must archilctl checkin /mnt/2/grown
+must archilctl checkout /mnt/1/grown
+check 'a directory that another client has moved can be moved on at once' \
+	perl -e 'rename("/mnt/1/grown/q/x", "/mnt/1/grown/p/y") or die $!'
+must rm -r /mnt/1/grown/up /mnt/1/grown/down /mnt/1/grown/p /mnt/1/grown/q
 must umount /mnt/1
 must umount /mnt/2
 
