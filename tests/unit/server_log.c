@@ -573,6 +573,10 @@ START_TEST(holes_are_found)
 	ck_assert_uint_eq(seek(a, ino, 1 << 20, SEEK_HOLE, &off), 0);
 	ck_assert_uint_eq(off, (1 << 20) + 65536);
 	ck_assert_uint_eq(seek(a, ino, 2 << 20, SEEK_DATA, &off), ENXIO);
+	/* in whole blocks, as file systems do */
+	cl_put(a, ino, 2 << 20, data, 100);
+	ck_assert_uint_eq(seek(a, ino, 2 << 20, SEEK_HOLE, &off), 0);
+	ck_assert_uint_eq(off, (2 << 20) + 4096);
 	ck_assert_uint_eq(seek(a, ino, 4 << 20, SEEK_HOLE, &off), ENXIO);
 	ck_assert_uint_eq(seek(a, ino, 0, 9, &off), EINVAL);
 	cl_unmount(a);

@@ -120,9 +120,14 @@ int datafile_fallocate(int fd, int mode, uint64_t off, uint64_t len)
 static int64_t seek(int fd, uint64_t off, int whence)
 {
 	off_t at = lseek(fd, off, whence);
+	struct stat st;
 
-	if (at >= 0)
+	if (at >= 0) {
+		/* whether what is behind its last byte was ever written as zeros, nobody can tell */
+		if (whence == SEEK_HOLE && !fstat(fd, &st) && at == st.st_size)
+			at = (at + st.st_blksize - 1) / st.st_blksize * st.st_blksize;
 		return at;
+	}
 	return errno == ENXIO && whence == SEEK_HOLE ? (int64_t)off : -errno;
 }
 

@@ -311,7 +311,7 @@ enum store_op_kind {
 	/* Forget all of @ino. */
 	STORE_REMOVE,
 	/* Result: first offset at or after @off that holds data, or lies in a
-	 * hole; the end of the data counts as hole. SEEK_DATA gives -ENXIO when
+	 * hole; the end of the data's last block counts as hole. SEEK_DATA gives -ENXIO when
 	 * there is none; SEEK_HOLE gives @off at or after the end.
 	 */
 	STORE_SEEK_DATA,
