@@ -231,8 +231,9 @@ static int archil_do_fallocate(struct file *file, int mode, loff_t off, loff_t l
 		archil_zero_tail(inode);
 	/* What is dirty or under way goes first: the record takes effect behind it. */
 	err = archil_flush_data(inode, true);
+	/* Times move with the record, if that is accepted. */
 	if (!err)
-		err = file_modified(file);
+		err = file_remove_privs(file);
 	if (err)
 		return err;
 
