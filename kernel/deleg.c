@@ -73,6 +73,7 @@ struct archil_deleg *archil_deleg_alloc(struct archil_mount *m)
 	INIT_LIST_HEAD(&d->releases);
 	archil_log_init(&d->log);
 	INIT_WORK(&d->revoke_work, archil_deleg_revoke_work);
+	INIT_WORK(&d->release_work, archil_orphans_work);
 	return d;
 }
 

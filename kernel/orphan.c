@@ -7,7 +7,8 @@
  *    we ask for the number before anything is changed under it.
  * 2. Its last record is RELEASE, made in advance, appended when it is evicted. While
  *    the delegation drains it waits in d->releases: the drain may have passed the log
- *    already. Then it goes to the same delegation, or to the orphan's own.
+ *    already. Then it goes to the same delegation, or to the orphan's own. It may even
+ *    be closed by then: an eviction waits for WRITEs, for which the drain does not.
  * 3. A delegation of its own ends when its RELEASE is acknowledged.
  */
 #include <linux/slab.h>
@@ -118,9 +119,16 @@ void archil_orphan_release(struct inode *inode, struct archil_deleg *d)
 		return;
 	}
 	spin_lock(&m->delegs.lock);
-	if (d->state == ARCHIL_OWN_DRAINING) {
+	switch (d->state) {
+	case ARCHIL_OWN_CLOSED:
+		refcount_inc(&d->ref);
+		if (!queue_work(m->wq, &d->release_work))
+			archil_deleg_put(d);
+		fallthrough;
+	case ARCHIL_OWN_DRAINING:
 		list_add_tail(&e->list, &d->releases);
-	} else {
+		break;
+	default:
 		/* Under the lock: a drain that begins now waits for it. */
 		WRITE_ONCE(d->released, !d->origin);
 		archil_log_append(d, e);
@@ -176,6 +184,14 @@ void archil_orphans_closed(struct archil_deleg *d)
 	spin_unlock(&d->mount->delegs.lock);
 	list_for_each_entry_safe(e, next, &late, list)
 		archil_orphan_release_late(d->mount, e);
+}
+
+void archil_orphans_work(struct work_struct *work)
+{
+	struct archil_deleg *d = container_of(work, struct archil_deleg, release_work);
+
+	archil_orphans_closed(d);
+	archil_deleg_put(d);
 }
 
 void archil_orphans_forget(struct archil_deleg *d)

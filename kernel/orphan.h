@@ -6,6 +6,7 @@
 struct archil_deleg;
 struct archil_entry;
 struct inode;
+struct work_struct;
 
 /* It is about to lose its last name, or begins without one: RELEASE is prepared. -ENOMEM. */
 int archil_orphan_prepare(struct inode *inode);
@@ -22,6 +23,8 @@ void archil_orphan_release(struct inode *inode, struct archil_deleg *d);
 void archil_orphans_go_on(struct archil_deleg *d);
 /* @d is closed: what was released while it drained is said where it is now. May sleep. */
 void archil_orphans_closed(struct archil_deleg *d);
+/* The same for what was released later still: archil_deleg.release_work. Puts the delegation. */
+void archil_orphans_work(struct work_struct *work);
 /* For the last one to put @d. */
 void archil_orphans_forget(struct archil_deleg *d);
 
