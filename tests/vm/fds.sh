@@ -20,6 +20,17 @@ fds_ask() {
 	read -r -t 90 -u "$FDS_OUT" ANSWER
 }
 
+# fds_tell COMMAND..., fds_wait WANTED: a test in two steps, with something in between
+fds_tell() {
+	TOLD=$*
+	echo "$*" >&"$FDS_IN"
+}
+fds_wait() {
+	ANSWER='no answer'
+	read -r -t 90 -u "$FDS_OUT" ANSWER
+	is "fds: $TOLD" "$ANSWER" "$1"
+}
+
 # fd WANTED COMMAND...: a test: the command's answer is this; '*' is any
 fd() {
 	local want=$1

@@ -107,16 +107,15 @@ reads() {
 	done
 }
 
-# is_stale: web-2 does not any more
+# stale: it does not any more; each goes in its time
 is_stale() {
-	fds_ask pread "$D.small.b" 0 9
+	fds_ask pread "$D.$1.b" 0 9
 	[ "$ANSWER" = ESTALE ]
 }
 stale() {
 	local f
-	check "$D: web-2 reads it no more" wait_until 30 is_stale
 	for f in small bulk over two map; do
-		fd ESTALE pread "$D.$f.b" 0 9
+		check "$D: web-2 reads $f no more" wait_until 30 is_stale "$f"
 		fd ok close "$D.$f.b"
 	done
 }
@@ -269,6 +268,24 @@ for f in before after never here; do
 	fd ok close linked.$f
 done
 D=linked
+ended
+
+echo '# ---- late: the last close meets the checkin'
+D=late
+must mkdir /mnt/a/late
+fd ok open late.f rwcx /mnt/a/late/f
+fd ok fill late.f 0 8000000 x
+must rm /mnt/a/late/f
+must sync -f /mnt/a
+# what is on its way holds the inode that goes, and not the checkin
+must in_client 1 tc qdisc add dev eth0 root tbf rate 16mbit burst 64k latency 10s
+fd ok fill late.f 8000000 8000000 y
+fd ok start late.f
+fds_tell close late.f
+sleep 0.5
+check 'checkin' archilctl checkin /mnt/a/late
+fds_wait ok
+must in_client 1 tc qdisc del dev eth0 root
 ended
 
 echo '# ---- while the place comes and goes, and the server'

@@ -14,6 +14,7 @@
  *	setxattr NAME KEY VALUE	getxattr NAME KEY
  *	flock NAME ex|sh|un	lock NAME w|r|u
  *	fsync NAME		fdatasync NAME		syncfs NAME
+ *	start NAME (writing back, not waiting for its end)
  *	map NAME LEN		of NAME, shared; private with "pmap"
  *	store NAME OFF BYTE	load NAME OFF LEN	msync NAME	unmap NAME
  *	size NAME		nlink NAME		linkat NAME PATH
@@ -242,6 +243,8 @@ static void command(const char *cmd, char **arg)
 		say(fsync(s->fd));
 	} else if (!strcmp(cmd, "fdatasync")) {
 		say(fdatasync(s->fd));
+	} else if (!strcmp(cmd, "start")) {
+		say(sync_file_range(s->fd, 0, 0, SYNC_FILE_RANGE_WRITE));
 	} else if (!strcmp(cmd, "syncfs")) {
 		say(syncfs(s->fd));
 	} else if (!strcmp(cmd, "map")) {
