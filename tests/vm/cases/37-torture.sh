@@ -5,7 +5,7 @@
 # is there is what semantics.md, section 5, allows. The model and its rules: progs/torture*.h.
 #
 #     web-1  /mnt/1 (shared) --+
-#     web-2  /mnt/2 (shared) --+-- /d1 ... /d4, each checked out by one of them
+#     web-2  /mnt/2 (shared) --+-- /d1 /d2 /d3, each checked out by one of them
 #     web-3  /mnt/3 (shared) --+
 #
 # Faults: server or agent killed, a cable out, a slow network, caches dropped; force by another

@@ -397,7 +397,7 @@ static int self_test(unsigned int seed)
 	static struct self s;
 	unsigned int found[SINS] = { 0 }, missed, rounds, round, sin, tries;
 
-	for (rounds = 0; rounds < 40; rounds++) {
+	for (rounds = 0; rounds < 15; rounds++) {
 		s.seed = seed + rounds;
 		model_init(&s.base, rounds % WORKERS);
 		for (round = 0; round < 3; round++) {

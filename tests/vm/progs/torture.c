@@ -603,7 +603,7 @@ static void inspect_all(void)
 		if (dir[i].lost)
 			inspect_settle(&dir[i], "in its new owner's eyes");
 	}
-	usleep(1200000);
+	usleep(1100000);
 	for (i = 0; i < dirs; i++) {
 		c = dir[i].lost ? (unsigned int)dir[i].taker : other_client(dir[i].owner);
 		inspect(&dir[i], c, "in another client's eyes", NULL);
@@ -631,7 +631,7 @@ static void set_up(char **mnts)
 	unsigned int c, i;
 
 	stop = mmap(NULL, sizeof(*stop), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
-	dirs = clients + 1;
+	dirs = clients;
 	dir = calloc(dirs, sizeof(*dir));
 	if (stop == MAP_FAILED || !dir)
 		die("memory");
