@@ -251,6 +251,24 @@ static loff_t archil_clean_size(struct inode *inode)
 	return size;
 }
 
+/*
+ * Append, unless the inode is an orphan that is being evicted: nobody asks for its size any
+ * more, and a drain passes it over. Under i_lock: what is appended before the eviction begins the
+ * drain waits for, and there is nothing later, when the log may be closed.
+ */
+static bool archil_size_append(struct inode *inode, struct archil_deleg *d,
+			       struct archil_entry *e, u64 *seq)
+{
+	bool going;
+
+	spin_lock(&inode->i_lock);
+	going = !inode->i_nlink && (inode_state_read_once(inode) & I_FREEING);
+	if (!going)
+		*seq = archil_log_append(d, e);
+	spin_unlock(&inode->i_lock);
+	return !going;
+}
+
 int archil_size_update(struct inode *inode)
 {
 	struct archil_inode *ai = archil_i(inode);
@@ -283,7 +301,10 @@ int archil_size_update(struct inode *inode)
 		archil_deleg_put(d);
 		return PTR_ERR(e);
 	}
-	seq = archil_log_append(d, e);
+	if (!archil_size_append(inode, d, e, &seq)) {
+		archil_entry_free(m, e);
+		goto out;
+	}
 	if (seq) {
 		spin_lock(&ai->lock);
 		ai->last_seq = seq;
