@@ -12,7 +12,7 @@
 
 OURS=/mnt/a/p/t REF=/var/tmp/t OUT=/tmp/posix-out
 OPS=${ARCHIL_LONG:+60000}
-OPS=${OPS:-3000}
+OPS=${OPS:-1500}
 FILES=${ARCHIL_LONG:+2000}
 FILES=${FILES:-200}
 FIO=${ARCHIL_LONG:+64m}

@@ -8,7 +8,7 @@
 # the short one: emulated machines are slow.
 #
 #     512 MB:  writer -- web-1  /mnt/a (shared) --+
-#              in a cgroup of 64 MB               +-- server -- disk
+#              in a cgroup of 32 MB               +-- server -- disk
 #              reader -- web-2  /mnt/b (shared) --+
 #
 # vm-run: --mem 512 --timeout 900
@@ -48,12 +48,12 @@ look /mnt/a/all 'they are there' "$MB"
 echo '# ---- in a small cgroup'
 echo +memory >/sys/fs/cgroup/cgroup.subtree_control
 must mkdir $GROUP
-echo 64M >$GROUP/memory.max
+echo 32M >$GROUP/memory.max
 must mkdir /mnt/a/group
-within 300 '128 MB by one who has 64' in_group dirty write /mnt/a/group 128 "$SEED"
+within 300 '64 MB by one who has 32' in_group dirty write /mnt/a/group 64 "$SEED"
 within 300 'and synced' sync -f /mnt/a
 grep -E '^(max|oom|oom_kill) ' $GROUP/memory.events
-look /mnt/b/group 'the other client sees them' 128
+look /mnt/b/group 'the other client sees them' 64
 
 echo '# ---- without a server for a time'
 must mkdir /mnt/a/away /mnt/a/far
