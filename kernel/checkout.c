@@ -15,7 +15,8 @@
  *    of its own when that is closed, and we ask for its number before changes go on.
  * 6. Of two delegations whose places overlap the older was taken before the newer was
  *    granted, though its revocation may still be on its way. It is lost as soon as the
- *    checkout is answered, so that nothing is changed under it any more.
+ *    checkout is answered, so that nothing is changed under it any more. The server is
+ *    asked first: where two seem to overlap, a name in memory may be old.
  */
 #include <linux/capability.h>
 #include <linux/slab.h>
@@ -170,16 +171,27 @@ static bool archil_deleg_overlaps(struct archil_deleg *d, struct dentry *dentry)
 	return is;
 }
 
+/* Asks the server: names in memory may be old, and what stands must not be given up. */
+static bool archil_deleg_stands(struct archil_deleg *d)
+{
+	struct archil_wattr attr;
+	u64 commit;
+
+	return !archil_ask_attr_of(d->mount, d->ino, &attr, &commit) &&
+	       le64_to_cpu(attr.deleg) == d->number;
+}
+
 /* Rule 6. Replies come in any order: the older may be the one that was just granted. */
 static void archil_ctl_overtake(struct archil_ctl *ctl)
 {
-	struct archil_deleg *d, *own = archil_deleg_by_number(ctl->mount, ctl->number);
+	struct archil_deleg *d, *older, *own = archil_deleg_by_number(ctl->mount, ctl->number);
 	u64 number;
 
 	for (number = 0; own && (d = archil_deleg_next(ctl->mount, number)); archil_deleg_put(d)) {
 		number = d->number;
-		if (d != own && archil_deleg_overlaps(d, ctl->dentry))
-			archil_deleg_lost(number < ctl->number ? d : own);
+		older = number < ctl->number ? d : own;
+		if (d != own && archil_deleg_overlaps(d, ctl->dentry) && !archil_deleg_stands(older))
+			archil_deleg_lost(older);
 		cond_resched();
 	}
 	archil_deleg_put(own);
