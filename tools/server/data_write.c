@@ -245,16 +245,12 @@ void write_flushed(struct dio *io)
 static void place(struct dio *io)
 {
 	struct inode_io *ii;
-	bool stopped;
 
 	if (io->dlg->gone || store_failed(io->disk->store)) {
 		dio_fail(io, io->dlg->gone ? io->dlg->gone : -EROFS);
 		return;
 	}
-	pthread_mutex_lock(&io->disk->lock);
-	stopped = io->dlg->stops;
-	pthread_mutex_unlock(&io->disk->lock);
-	if (stopped || io->after > io->dlg->committed) {
+	if (dlg_stopped(io->disk, io->dlg) || io->after > io->dlg->committed) {
 		dio_wait(io);
 		return;
 	}

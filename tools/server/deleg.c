@@ -142,6 +142,16 @@ struct deleg **tree_held(struct disk *disk, uint64_t ino, uint64_t session, size
 
 /* ---- ending ---- */
 
+bool dlg_stopped(struct disk *disk, const struct dlg *dlg)
+{
+	bool stopped;
+
+	pthread_mutex_lock(&disk->lock);
+	stopped = dlg->stops;
+	pthread_mutex_unlock(&disk->lock);
+	return stopped;
+}
+
 /* Has this work stopped it already, at an earlier try? */
 static bool stops(const struct ended *ended, const struct dlg *dlg)
 {
@@ -219,6 +229,7 @@ static void unstop(struct disk *disk, struct ended *ended)
 
 		pthread_mutex_lock(&disk->lock);
 		on = !--dlg->stops && !dlg->ended;
+		go_on |= !dlg->ended;
 		if (dlg->stopper == ended)
 			dlg->stopper = NULL;
 		if (on)
@@ -226,7 +237,6 @@ static void unstop(struct disk *disk, struct ended *ended)
 		pthread_mutex_unlock(&disk->lock);
 		if (on)
 			data_dlg_moved(disk, dlg);
-		go_on |= on;
 		dlg_put(dlg);
 	}
 	if (go_on)

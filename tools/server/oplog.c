@@ -128,8 +128,7 @@ static int log_apply(struct work *work, struct fs_txn *txn)
 		disk->stats.refused++;
 		return WORK_DONE;
 	}
-	/* only the committer sets it */
-	if (dlg->stops)
+	if (dlg_stopped(disk, dlg))
 		return WORK_PARK;
 	before = dlg->rec.applied;
 	rc = fs_apply_log(txn, &dlg->rec, first, n, lw->req->payload, lw->req->payload_len, &res);
