@@ -55,7 +55,10 @@ void dlg_put(struct dlg *dlg);
  * what it returns stays at least until either returns to what called it.
  */
 struct dlg *dlg_find(struct disk *disk, uint64_t number, uint64_t session);
-/* Is it about to end? Who is told so is told again when it is not: by a kick, or data_dlg_moved(). */
+/*
+ * Is it about to end? Who is told so is told again when it is not: by a kick, or
+ * data_dlg_moved().
+ */
 bool dlg_stopped(struct disk *disk, const struct dlg *dlg);
 void dlg_grant_fill(const struct dlg *dlg, struct archil_grant *grant);
 

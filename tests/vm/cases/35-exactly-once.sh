@@ -9,19 +9,12 @@
 #     web-2  /mnt/b (shared) -----------------+
 
 . "$(dirname "$0")/../lib.sh"
+. "$(dirname "$0")/../lossproxy.sh"
 
 KILLS=${ARCHIL_LONG:+200}
 KILLS=${KILLS:-20}
-PROXY_PORT=7466
-SAID=/tmp/lossproxy.said
 
-# proxied DIR [OPTIONS]: a mount of client 1 through the proxy
-proxied() {
-	mkdir -p "$1"
-	in_client 1 mount -t archil -o "${2:-shared},tokenfile=$TOKENS/disk" \
-		"$SERVER_ADDR:$PROXY_PORT/disk" "$1"
-}
-# stat NAME: a counter of the server's
+# stat_of NAME: a counter of the server's
 stat_of() {
 	archil-server session list "$STORE" disk --json | sed -n "s/.*\"$1\": \([0-9]*\).*/\1/p" |
 		head -n 1
@@ -55,10 +48,7 @@ net_up 2
 start_server
 start_agent 1
 start_agent 2
-mkfifo /tmp/lossproxy.do
-exec 9<>/tmp/lossproxy.do
-in_background server lossproxy $PROXY_PORT "$SERVER_ADDR" $PORT /tmp/lossproxy.do >$SAID 2>&1
-proxy=$!
+start_proxy
 
 echo '# ---- a mount'
 for op in OPEN_SESSION BIND CREDIT; do
@@ -131,8 +121,7 @@ for op in LOOKUP GETATTR READDIR; do
 	lost $op sh -c 'sleep 1.1; echo 2 >/proc/sys/vm/drop_caches; ls -l /mnt/a/theirs /mnt/a/p'
 done
 must umount /mnt/a
-kill $proxy
-exec 9>&-
+stop_proxy
 
 echo "# ---- the server is killed $KILLS times"
 must cmount 1 shared disk /mnt/a

@@ -8,8 +8,8 @@
 #     web-2  /mnt/b (shared) -----------------+
 
 . "$(dirname "$0")/../lib.sh"
+. "$(dirname "$0")/../lossproxy.sh"
 
-SAID=/tmp/lossproxy.said
 SIZE=$((3 << 20))
 
 says() { [ "$(grep -c "$1" $SAID)" -ge "$2" ]; }
@@ -29,12 +29,8 @@ net_up 2
 start_server
 start_agent 1
 start_agent 2
-mkfifo /tmp/lossproxy.do
-exec 9<>/tmp/lossproxy.do
-in_background server lossproxy 7466 "$SERVER_ADDR" $PORT /tmp/lossproxy.do >$SAID 2>&1
-proxy=$!
-mkdir -p /mnt/a
-must in_client 1 mount -t archil -o "shared,tokenfile=$TOKENS/disk" "$SERVER_ADDR:7466/disk" /mnt/a
+start_proxy
+must proxied /mnt/a
 must cmount 2 shared disk /mnt/b
 must mkdir /mnt/a/d
 
@@ -104,6 +100,6 @@ check 'the other client agrees' orders -c /mnt/b/quiet
 check 'also on those' orders -c /mnt/b/killed
 must umount /mnt/a
 must umount /mnt/b
-kill $proxy
+stop_proxy
 stop_server
 check 'the store is in order' archil-server check "$STORE"
