@@ -42,8 +42,11 @@ must cmount 1 shared disk /mnt/a
 must cmount 2 shared disk /mnt/b
 
 echo '# ---- two clients fill it'
-full /mnt/a/a & pid=$!
-check 'on one client' full /mnt/b/b
+# The second begins first, so that what it gives back later is worth something.
+full /mnt/b/b & pid=$!
+has_much() { [ -e /mnt/b/b/chunk/150 ]; }
+must wait_until 60 has_much
+check 'on one client' full /mnt/a/a
 check 'on the other' wait $pid
 check 'the disk is full' test "$(kib_avail /mnt/a)" -lt 8192
 echo "# $(kib_avail /srv/full) KiB are left beside the store"
