@@ -131,6 +131,7 @@ const struct archil_op_desc archil_op_table[ARCHIL_OP_MAX] = {
 		.flags = ARCHIL_ON_DATA | ARCHIL_REQ_PAYLOAD,
 		.req_size = sizeof(struct archil_log_req),
 		.rep_size = sizeof(struct archil_log_rep),
+		FLAGS(archil_log_req, ARCHIL_LOG_MORE),
 	},
 	[ARCHIL_OP_WRITE] = {
 		.name = "WRITE",

@@ -60,6 +60,8 @@ enum {
 	ARCHIL_BODY_MAX		= 12288,	/* any body */
 	ARCHIL_PAYLOAD_MAX	= 1 << 20,	/* any payload */
 	ARCHIL_INLINE_MAX	= 16384,	/* small contents; the server may say less */
+	ARCHIL_BATCH_MAX	= 192 << 20,	/* parts of a session's LOG batches, see there */
+	ARCHIL_PART_MIN		= 65536,	/* what a part counts for at least, of these */
 	ARCHIL_SLOTS		= 64,		/* slots a session */
 	ARCHIL_KEY_LEN		= 32,		/* nonces, proofs, signatures, salt */
 	ARCHIL_UUID_LEN		= 16,
@@ -406,17 +408,40 @@ struct archil_statfs_rep {
 
 /* ---- changing ---- */
 
+enum {
+	ARCHIL_LOG_MORE		= 0x1,	/* more parts of this batch follow */
+};
+
 /*
- * A batch: records first_seq .. first_seq + count - 1 of this delegation's
- * log, applied atomically and in order, answered when durable. Records that
- * were applied before are passed over; a gap is EPROTO. The payload is the
- * records (record.h). ST_TAKEN, ST_CLOSED.
+ * A batch, or one part of it: records first_seq .. first_seq + count - 1 of
+ * this delegation's log. A batch is applied atomically and in order, answered
+ * when durable. Records that were applied before are passed over; a gap is
+ * EPROTO. The payload is the records (record.h). ST_TAKEN, ST_CLOSED.
+ *
+ * A batch that is longer than a payload comes in parts, all but the last with
+ * ARCHIL_LOG_MORE:
+ * 1. Each part is a request with a tag of its own and whole records, at least
+ *    one. Parts of one batch come in order over one connection, without a gap
+ *    in their numbers; anything else may come in between, parts of other
+ *    delegations' batches too.
+ * 2. They are answered together, each with the batch's status and `applied`;
+ *    what is granted stands in the last one's `credit` alone.
+ * 3. A part that does not follow the one before is EPROTO, and so are all that
+ *    came before it.
+ * 4. Parts of an incomplete batch are forgotten with their connection: send
+ *    all of them again on the next.
+ * 5. In a session, parts that are not answered have at most ARCHIL_BATCH_MAX
+ *    bytes of payload, each counted as ARCHIL_PART_MIN if it has less; a batch
+ *    of one frame is not counted. The part that goes beyond ends its connection.
+ * 6. A WRITE whose `after` is in a batch is sent behind its last part. Parts
+ *    are received whatever else is outstanding, but nothing is when 64 MiB of
+ *    WRITEs wait.
  */
 struct archil_log_req {
 	__le64	deleg;
 	__le64	first_seq;	/* from 1 */
-	__le32	count;
-	__le32	pad;
+	__le32	count;		/* of this part; not 0 */
+	__le32	flags;		/* ARCHIL_LOG_* */
 } __packed;
 
 struct archil_log_rep {

@@ -338,6 +338,7 @@ START_TEST(body_flags)
 		{ ARCHIL_OP_OPEN_SESSION, offsetof(struct archil_open_session_req, flags), 7 },
 		{ ARCHIL_OP_READDIR, offsetof(struct archil_readdir_req, flags), 0 },
 		{ ARCHIL_OP_READ, offsetof(struct archil_read_req, flags), 1 },
+		{ ARCHIL_OP_LOG, offsetof(struct archil_log_req, flags), 1 },
 		{ ARCHIL_OP_GRANT, offsetof(struct archil_grant_req, flags), 1 },
 		{ ARCHIL_OP_CHANGE, offsetof(struct archil_change_req, flags), 1 },
 	};
