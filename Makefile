@@ -55,6 +55,7 @@ help:
 	@echo 'make test       everything: check, and the cases in a real kernel'
 	@echo 'make test-long  the same with long loops'
 	@echo 'make test-debug the cases on a kernel with KASAN, lockdep and kmemleak'
+	@echo 'make bench      how fast it is, beside others, in virtual time (half an hour)'
 	@echo 'make model      every state of a model of the protocol (spin)'
 	@echo 'make install    programs and mount helpers, under DESTDIR and PREFIX'
 	@echo 'make install-module   archil.ko for KVER, under DESTDIR'
@@ -125,6 +126,10 @@ test-debug:
 
 model:
 	tests/deps --quiet && tests/protocol/run --long
+
+bench:
+	@RTT_MS='$(RTT_MS)' WORK='$(WORK)' FS='$(FS)' KERNEL='$(KERNEL)' LONG='$(LONG)' \
+		PROFILE='$(PROFILE)' tests/bench/run
 
 demo:
 	tests/vm/demo

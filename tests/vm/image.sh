@@ -326,7 +326,7 @@ overlay_tree() (
 		say "not built, so not in the guest:$missing"
 		overlay_some "$dest"
 	fi
-	cp -a tests/vm "$dest/archil/tests/vm"
+	cp -a tests/vm tests/bench "$dest/archil/tests/"
 	[ ! -d build/vm-progs ] || find build/vm-progs -maxdepth 1 -type f -executable \
 		-exec cp -t "$dest/archil/bin" {} +
 	overlay_libs "$dest"
