@@ -32,9 +32,24 @@ void archil_batch_link_del(struct archil_batch_link *link)
 
 /* ---- inodes ---- */
 
+static u32 hash(u64 ino)
+{
+	return ino * 0x9e3779b97f4a7c15ull >> 32;
+}
+
+static struct archil_batch_inode **bucket(struct archil_batch *b, u32 i)
+{
+	if (i < ARCHIL_BATCH_FEW)
+		return &b->few[i];
+	return &b->segments[i / ARCHIL_BATCH_SEGMENT]->bucket[i % ARCHIL_BATCH_SEGMENT];
+}
+
+/* Buckets that are not there yet still lie in the one that they will be split from. */
 static struct archil_batch_inode **bucket_of(struct archil_batch *b, u64 ino)
 {
-	return &b->bucket[(ino * 0x9e3779b97f4a7c15ull >> 32) & (b->buckets - 1)];
+	u32 i = hash(ino) & b->mask;
+
+	return bucket(b, i < b->buckets ? i : i & (b->mask >> 1));
 }
 
 static struct archil_batch_inode *inode_find(struct archil_batch *b, u64 ino)
@@ -47,34 +62,76 @@ static struct archil_batch_inode *inode_find(struct archil_batch *b, u64 ino)
 	return NULL;
 }
 
-/* More buckets; if there is no memory, the old ones do. */
-static void inodes_spread(struct archil_batch *b)
+/* Is there room for one more bucket? */
+static bool segment_get(struct archil_batch *b)
 {
-	struct archil_batch_inode **old = b->bucket, *x, *next;
-	u32 i, n = b->buckets;
+	struct archil_batch_segment **s;
 
-	b->bucket = port_alloc(4 * n * sizeof(*old), false);
-	if (!b->bucket) {
-		b->bucket = old;
-		return;
+	if (b->buckets == ARCHIL_BATCH_SEGMENT * ARCHIL_BATCH_SEGMENT)
+		return false;
+	if (!b->segments) {
+		b->segments = port_alloc(ARCHIL_BATCH_SEGMENT * sizeof(*s), false);
+		if (!b->segments)
+			return false;
+		memset(b->segments, 0, ARCHIL_BATCH_SEGMENT * sizeof(*s));
 	}
-	b->buckets = 4 * n;
-	memset(b->bucket, 0, b->buckets * sizeof(*old));
-	for (i = 0; i < n; i++) {
-		for (x = old[i]; x; x = next) {
-			struct archil_batch_inode **to = bucket_of(b, x->ino);
-
-			next = x->next;
-			x->next = *to;
-			*to = x;
-		}
-	}
-	if (old != b->few)
-		port_free(old);
+	s = &b->segments[b->buckets / ARCHIL_BATCH_SEGMENT];
+	if (!*s)
+		*s = port_alloc(sizeof(**s), false);
+	return *s;
 }
 
-struct archil_batch_inode *archil_batch_inode_get(struct archil_batch *b,
-						  struct archil_batch_rec *e, u64 ino)
+/* One bucket more; if there is no memory, those that are there do. */
+static void bucket_split(struct archil_batch *b)
+{
+	struct archil_batch_inode **from, **to, *x;
+	u32 i = b->buckets;
+
+	if (!segment_get(b))
+		return;
+	b->buckets++;
+	if (i > b->mask)
+		b->mask = 2 * b->mask + 1;
+	from = bucket(b, i & (b->mask >> 1));
+	to = bucket(b, i);
+	*to = NULL;
+	while ((x = *from)) {
+		if ((hash(x->ino) & b->mask) != i) {
+			from = &x->next;
+			continue;
+		}
+		*from = x->next;
+		x->next = *to;
+		*to = x;
+	}
+}
+
+/* Rule 4: where its inode may lie. */
+static struct archil_batch_inode *inode_room(struct archil_batch_rec *e)
+{
+	return e->has_inode ? (struct archil_batch_inode *)e->parts : NULL;
+}
+
+static struct archil_batch_inode *inode_new(struct archil_batch_rec *e, u64 ino)
+{
+	struct archil_batch_inode *x = ino == e->rec.ino ? inode_room(e) : NULL;
+	bool in_rec = x;
+
+	if (!x) {
+		x = e->spares;
+		e->spares = x->next;
+	}
+	memset(x, 0, sizeof(*x));
+	x->ino = ino;
+	x->in_rec = in_rec;
+	if (in_rec && e->rec.type == ARCHIL_REC_CREATE)
+		x->create = e;
+	link_init(&x->recs);
+	return x;
+}
+
+static struct archil_batch_inode *inode_get(struct archil_batch *b, struct archil_batch_rec *e,
+					    u64 ino)
 {
 	struct archil_batch_inode *x, **to;
 
@@ -83,18 +140,40 @@ struct archil_batch_inode *archil_batch_inode_get(struct archil_batch *b,
 	x = inode_find(b, ino);
 	if (x)
 		return x;
-	if (b->inodes >= 2 * b->buckets)
-		inodes_spread(b);
-	x = e->spares;
-	e->spares = x->next;
-	memset(x, 0, sizeof(*x));
-	x->ino = ino;
-	link_init(&x->recs);
+	/* the few buckets may be fuller, or many small batches would take two pages each */
+	if (b->inodes >= b->buckets && b->inodes >= 4 * ARCHIL_BATCH_FEW)
+		bucket_split(b);
+	x = inode_new(e, ino);
 	to = bucket_of(b, ino);
 	x->next = *to;
 	*to = x;
 	b->inodes++;
 	return x;
+}
+
+static void spares_free(struct archil_batch_rec *e)
+{
+	struct archil_batch_inode *x;
+
+	while ((x = e->spares)) {
+		e->spares = x->next;
+		port_free(x);
+	}
+}
+
+void archil_batch_inodes_get(struct archil_batch *b, struct archil_batch_rec *e)
+{
+	e->ino = inode_get(b, e, e->rec.ino);
+	e->dir = inode_get(b, e, e->rec.dir);
+	e->new_dir = inode_get(b, e, e->rec.new_dir);
+	e->target = inode_get(b, e, e->rec.target);
+	spares_free(e);
+}
+
+static void inode_free(struct archil_batch_inode *x)
+{
+	if (!x->in_rec)
+		port_free(x);
 }
 
 void archil_batch_inode_forget(struct archil_batch *b, struct archil_batch_inode *x)
@@ -105,7 +184,7 @@ void archil_batch_inode_forget(struct archil_batch *b, struct archil_batch_inode
 		p = &(*p)->next;
 	*p = x->next;
 	b->inodes--;
-	port_free(x);
+	inode_free(x);
 }
 
 /* ---- records ---- */
@@ -123,22 +202,42 @@ struct archil_batch_rec *archil_batch_rec_alloc(size_t cap, bool wait)
 
 static u8 *part_copy(u8 *to, const void *from, size_t len)
 {
-	if (len)
+	if (len && from)
 		memcpy(to, from, len);
 	return to + len;
 }
 
+/* Rule 4: does it stay as long as its inode, if that is new to the batch? */
+static bool stays(const struct archil_record *rec)
+{
+	return rec->type != ARCHIL_REC_SETATTR && rec->type != ARCHIL_REC_CONTENT &&
+	       rec->type != ARCHIL_REC_SETXATTR && rec->type != ARCHIL_REC_RMXATTR;
+}
+
+static bool spare_add(struct archil_batch_rec *e)
+{
+	struct archil_batch_inode *x = port_alloc(sizeof(*x), true);
+
+	if (!x)
+		return false;
+	x->next = e->spares;
+	e->spares = x;
+	return true;
+}
+
 struct archil_batch_rec *archil_batch_rec_new(const struct archil_record *rec)
 {
-	unsigned int inodes = 1 + !!rec->dir + !!rec->new_dir + !!rec->target;
+	size_t room = stays(rec) ? sizeof(struct archil_batch_inode) : 0;
 	struct archil_batch_rec *e;
+	unsigned int spares;
 	u8 *p;
 
-	e = archil_batch_rec_alloc((size_t)rec->name_len + rec->new_name_len + rec->data_len, true);
+	e = archil_batch_rec_alloc(room + rec->data_len + rec->name_len + rec->new_name_len, true);
 	if (!e)
 		return NULL;
+	e->has_inode = room;
 	e->rec = *rec;
-	p = e->parts;
+	p = e->parts + room;
 	e->rec.data = p;
 	p = part_copy(p, rec->data, rec->data_len);
 	e->rec.name = (const char *)p;
@@ -146,30 +245,65 @@ struct archil_batch_rec *archil_batch_rec_new(const struct archil_record *rec)
 	e->rec.new_name = (const char *)p;
 	part_copy(p, rec->new_name, rec->new_name_len);
 
-	while (inodes--) {
-		struct archil_batch_inode *x = port_alloc(sizeof(*x), true);
-
-		if (!x) {
+	spares = !room + !!rec->dir + (rec->new_dir && rec->new_dir != rec->dir) + !!rec->target;
+	while (spares--) {
+		if (!spare_add(e)) {
 			archil_batch_rec_free(e);
 			return NULL;
 		}
-		x->next = e->spares;
-		e->spares = x;
 	}
 	return e;
 }
 
+void archil_batch_rec_fill(struct archil_batch_rec *e, const void *data, u32 data_len,
+			   const struct archil_time *time)
+{
+	memcpy(e->parts, data, data_len);
+	e->rec.data_len = data_len;
+	e->rec.time = *time;
+}
+
 void archil_batch_rec_free(struct archil_batch_rec *e)
 {
-	struct archil_batch_inode *x;
-
-	while ((x = e->spares)) {
-		e->spares = x->next;
-		port_free(x);
-	}
+	spares_free(e);
 	if (e->extra)
 		archil_batch_rec_free(e->extra);
 	port_free(e);
+}
+
+/* ---- junk ---- */
+
+static void push(struct archil_batch_rec **list, struct archil_batch_rec *e)
+{
+	e->next = *list;
+	*list = e;
+}
+
+void archil_batch_junk_add(struct archil_batch *b, struct archil_batch_rec *e)
+{
+	if (e->extra)
+		push(&b->junk, e->extra);
+	e->extra = NULL;
+	push(&b->junk, e);
+}
+
+struct archil_batch_rec *archil_batch_junk(struct archil_batch *b)
+{
+	struct archil_batch_rec *list = b->junk;
+
+	b->junk = NULL;
+	return list;
+}
+
+void archil_batch_junk_free(struct archil_batch_rec *list)
+{
+	struct archil_batch_rec *next;
+
+	for (; list; list = next) {
+		next = list->next;
+		archil_batch_rec_free(list);
+		port_relax();
+	}
 }
 
 static bool is_name_rec(const struct archil_batch_rec *e)
@@ -282,7 +416,10 @@ static void mention(struct archil_batch_inode *x, struct archil_batch_rec *e, s3
 
 void archil_batch_insert(struct archil_batch *b, struct archil_batch_rec *e)
 {
-	link_add(&b->order, &e->order, e);
+	e->prev = b->last;
+	e->next = NULL;
+	*(b->last ? &b->last->next : &b->first) = e;
+	b->last = e;
 	link_add(&e->ino->recs, &e->own, e);
 	if (e->target)
 		link_add(&e->target->recs, &e->over, e);
@@ -312,7 +449,8 @@ static void unset(struct archil_batch_inode *x, const struct archil_batch_rec *e
 
 void archil_batch_take_out(struct archil_batch *b, struct archil_batch_rec *e)
 {
-	archil_batch_link_del(&e->order);
+	*(e->prev ? &e->prev->next : &b->first) = e->next;
+	*(e->next ? &e->next->prev : &b->last) = e->prev;
 	archil_batch_link_del(&e->own);
 	archil_batch_link_del(&e->over);
 	if (e->dir)
@@ -334,7 +472,7 @@ void archil_batch_take_out(struct archil_batch *b, struct archil_batch_rec *e)
 void archil_batch_drop(struct archil_batch *b, struct archil_batch_rec *e)
 {
 	archil_batch_take_out(b, e);
-	archil_batch_rec_free(e);
+	archil_batch_junk_add(b, e);
 }
 
 /* ---- the batch ---- */
@@ -342,62 +480,111 @@ void archil_batch_drop(struct archil_batch *b, struct archil_batch_rec *e)
 void archil_batch_init(struct archil_batch *b, size_t max)
 {
 	memset(b, 0, sizeof(*b));
-	link_init(&b->order);
 	b->max = max;
-	b->bucket = b->few;
-	b->buckets = ARCHIL_BATCH_BUCKETS;
+	b->buckets = ARCHIL_BATCH_FEW;
+	b->mask = ARCHIL_BATCH_FEW - 1;
+}
+
+/* Frees what was only for adding; the inodes with pending times are late then. */
+static void settle(struct archil_batch *b)
+{
+	struct archil_batch_inode **tail = &b->late, *x, *next;
+	u32 i;
+
+	if (b->draining)
+		return;
+	b->draining = true;
+	for (i = 0; i < b->buckets; i++) {
+		for (x = *bucket(b, i); x; x = next) {
+			next = x->next;
+			if (x->pending) {
+				*tail = x;
+				tail = &x->next;
+			} else {
+				inode_free(x);
+			}
+		}
+		port_relax();
+	}
+	*tail = NULL;
+	for (i = 0; b->segments && i < ARCHIL_BATCH_SEGMENT; i++)
+		port_free(b->segments[i]);
+	port_free(b->segments);
+	b->segments = NULL;
+}
+
+/* The first one, which has been written. */
+static void drain_rec(struct archil_batch *b, struct archil_batch_rec *e)
+{
+	b->first = e->next;
+	if (e->next)
+		e->next->prev = NULL;
+	else
+		b->last = NULL;
+	/* e->ino may be freed already, but not if it lies in e */
+	if (e->ino == inode_room(e) && e->ino->pending)
+		push(&b->kept, e);
+	else
+		archil_batch_rec_free(e);
+}
+
+static void late_record(const struct archil_batch_inode *x, struct archil_record *rec)
+{
+	memset(rec, 0, sizeof(*rec));
+	rec->type = ARCHIL_REC_SETATTR;
+	rec->ino = x->ino;
+	rec->valid = x->pending;
+	rec->mtime = x->mtime;
+	rec->ctime = x->ctime;
+}
+
+bool archil_batch_drain(struct archil_batch *b, void *buf, size_t cap, size_t *len, u32 *count,
+			u64 *charge)
+{
+	struct archil_batch_inode *x;
+	struct archil_batch_rec *e;
+	struct archil_record rec;
+
+	settle(b);
+	*len = 0;
+	*count = 0;
+	*charge = 0;
+	while ((e = b->first)) {
+		if (archil_record_put(buf, cap, len, &e->rec))
+			goto out;
+		*charge += archil_record_charge(&e->rec);
+		++*count;
+		drain_rec(b, e);
+		port_relax();
+	}
+	while ((x = b->late)) {
+		late_record(x, &rec);
+		if (archil_record_put(buf, cap, len, &rec))
+			goto out;
+		++*count;
+		b->late = x->next;
+		inode_free(x);
+		port_relax();
+	}
+	archil_batch_junk_free(b->kept);
+	b->kept = NULL;
+out:
+	b->bytes -= *len;
+	b->count -= *count;
+	return !b->first && !b->late;
 }
 
 void archil_batch_clear(struct archil_batch *b)
 {
-	struct archil_batch_link *l, *next_link;
-	struct archil_batch_inode *x, *next;
-	u32 i;
+	struct archil_batch_inode *x;
 
-	for (l = b->order.next; l != &b->order; l = next_link) {
-		next_link = l->next;
-		archil_batch_rec_free(l->rec);
+	settle(b);
+	while ((x = b->late)) {
+		b->late = x->next;
+		inode_free(x);
 	}
-	for (i = 0; i < b->buckets; i++) {
-		for (x = b->bucket[i]; x; x = next) {
-			next = x->next;
-			port_free(x);
-		}
-	}
-	if (b->bucket != b->few)
-		port_free(b->bucket);
+	archil_batch_junk_free(b->first);
+	archil_batch_junk_free(b->kept);
+	archil_batch_junk_free(b->junk);
 	archil_batch_init(b, b->max);
-}
-
-int archil_batch_encode(const struct archil_batch *b, void *buf, size_t cap)
-{
-	const struct archil_batch_inode *x;
-	const struct archil_batch_link *l;
-	size_t pos = 0;
-	int err;
-	u32 i;
-
-	for (l = b->order.next; l != &b->order; l = l->next) {
-		err = archil_record_put(buf, cap, &pos, &l->rec->rec);
-		if (err)
-			return err;
-	}
-	for (i = 0; i < b->buckets; i++) {
-		for (x = b->bucket[i]; x; x = x->next) {
-			struct archil_record rec = {
-				.type = ARCHIL_REC_SETATTR,
-				.ino = x->ino,
-				.valid = x->pending,
-				.mtime = x->mtime,
-				.ctime = x->ctime,
-			};
-
-			if (!x->pending)
-				continue;
-			err = archil_record_put(buf, cap, &pos, &rec);
-			if (err)
-				return err;
-		}
-	}
-	return 0;
 }

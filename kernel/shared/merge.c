@@ -104,7 +104,7 @@ static void add_setattr(struct archil_batch *b, struct archil_batch_rec *e)
 		merge_setattr(b, x, &e->rec);
 		times = e->rec.valid & TIMES;
 	} else if (merge_create_setattr(x, &e->rec)) {
-		archil_batch_rec_free(e);
+		archil_batch_junk_add(b, e);
 		return;
 	}
 	archil_batch_insert(b, e);
@@ -137,7 +137,7 @@ static struct archil_batch_rec *content_join(struct archil_batch *b, struct arch
 		r->rec.data_len = len;
 		r->rec.time = e->rec.time;
 		r->pos = e->pos;
-		archil_batch_rec_free(e);
+		archil_batch_junk_add(b, e);
 		return r;
 	}
 	/* with room, so that many small writes in a row copy little */
@@ -154,7 +154,7 @@ static struct archil_batch_rec *content_join(struct archil_batch *b, struct arch
 	memcpy(all->parts + (r->rec.off - lo), r->rec.data, r->rec.data_len);
 	memcpy(all->parts + (e->rec.off - lo), e->rec.data, e->rec.data_len);
 	archil_batch_drop(b, r);
-	archil_batch_rec_free(e);
+	archil_batch_junk_add(b, e);
 	return all;
 }
 
@@ -250,7 +250,7 @@ static void add_rmxattr(struct archil_batch *b, struct archil_batch_rec *e)
 			archil_batch_drop(b, l->rec);
 	}
 	archil_batch_touch(b, x, ARCHIL_SET_CTIME, &e->rec.time);
-	archil_batch_rec_free(e);
+	archil_batch_junk_add(b, e);
 }
 
 /* ---- rules 6 and 7: a new inode under its last name ---- */
@@ -266,7 +266,7 @@ static bool can_place(struct archil_batch *b, const struct archil_batch_inode *x
 	if (dir->entries_at > c->pos || (dir->create && dir->create->pos > c->pos))
 		return false;
 	/* at worst the name grows and three inodes get a pending time */
-	if (archil_record_size(&e->rec) + 3 * PENDING_SIZE > b->max - b->bytes)
+	if (archil_record_size(&e->rec) + 3 * PENDING_SIZE > archil_batch_left(b))
 		return false;
 	if (e->rec.type == ARCHIL_REC_LINK)
 		return c->rec.flags & ARCHIL_CREATE_TMPFILE;
@@ -316,7 +316,7 @@ static void place(struct archil_batch *b, struct archil_batch_inode *x,
 	x->nlink = 1;
 
 	if (c->extra)
-		archil_batch_rec_free(c->extra);
+		archil_batch_junk_add(b, c->extra);
 	c->extra = e;
 }
 
@@ -338,7 +338,7 @@ static bool can_vanish(struct archil_batch *b, const struct archil_batch_inode *
 		dirs += !!l->rec->dir + !!l->rec->new_dir;
 	}
 	/* at worst each directory gets a pending time */
-	return dirs * PENDING_SIZE + archil_record_size(&e->rec) <= b->max - b->bytes;
+	return dirs * PENDING_SIZE + archil_record_size(&e->rec) <= archil_batch_left(b);
 }
 
 /* x was put over the target of r, and goes: the target is unlinked all the same. */
@@ -428,7 +428,6 @@ static void add_create(struct archil_batch *b, struct archil_batch_rec *e)
 	bool named = !(e->rec.flags & ARCHIL_CREATE_TMPFILE);
 
 	archil_batch_insert(b, e);
-	e->ino->create = e;
 	e->ino->nlink = named;
 	e->ino->mtime_by = e;
 	e->ino->ctime_by = e;
@@ -463,7 +462,7 @@ static struct archil_batch_rec *undoes_link(struct archil_batch *b, struct archi
 	if (l->dir != e->dir ||
 	    !same_name(l->rec.name, l->rec.name_len, e->rec.name, e->rec.name_len))
 		return NULL;
-	return 2 * PENDING_SIZE <= b->max - b->bytes ? l : NULL;
+	return 2 * PENDING_SIZE <= archil_batch_left(b) ? l : NULL;
 }
 
 static void add_unlink(struct archil_batch *b, struct archil_batch_rec *e)
@@ -474,7 +473,7 @@ static void add_unlink(struct archil_batch *b, struct archil_batch_rec *e)
 
 	if (link_gone(b, x, open, e)) {
 		archil_batch_touch(b, dir, TIMES, &e->rec.time);
-		archil_batch_rec_free(e);
+		archil_batch_junk_add(b, e);
 		return;
 	}
 	made = undoes_link(b, e);
@@ -482,7 +481,7 @@ static void add_unlink(struct archil_batch *b, struct archil_batch_rec *e)
 		archil_batch_drop(b, made);
 		archil_batch_touch(b, x, ARCHIL_SET_CTIME, &e->rec.time);
 		archil_batch_touch(b, dir, TIMES, &e->rec.time);
-		archil_batch_rec_free(e);
+		archil_batch_junk_add(b, e);
 		return;
 	}
 	archil_batch_insert(b, e);
@@ -519,16 +518,38 @@ static void add_rename(struct archil_batch *b, struct archil_batch_rec *e)
 	e->new_dir->entries_at = e->pos;
 }
 
+/* Rule 10: the last that was done to x left it open without a link; it is not open. */
+static bool unlink_closed(struct archil_batch_inode *x)
+{
+	struct archil_batch_rec *r = x->recs.prev->rec;
+
+	if (!r)
+		return false;
+	if (r->rec.type == ARCHIL_REC_UNLINK && r->rec.flags & ARCHIL_UNLINK_OPEN) {
+		r->rec.flags &= ~ARCHIL_UNLINK_OPEN;
+		return true;
+	}
+	if (r->rec.type == ARCHIL_REC_RENAME && r->target == x &&
+	    r->rec.flags & ARCHIL_RENAME_OPEN) {
+		r->rec.flags &= ~ARCHIL_RENAME_OPEN;
+		return true;
+	}
+	return false;
+}
+
 static void add_release(struct archil_batch *b, struct archil_batch_rec *e)
 {
 	struct archil_batch_inode *x = e->ino;
 
 	if (can_vanish(b, x, e)) {
 		vanish(b, x);
-		archil_batch_rec_free(e);
+		archil_batch_junk_add(b, e);
 		return;
 	}
-	archil_batch_insert(b, e);
+	if (unlink_closed(x))
+		archil_batch_junk_add(b, e);
+	else
+		archil_batch_insert(b, e);
 	archil_batch_unpend(b, x, TIMES);
 	x->gone = true;
 }
@@ -538,10 +559,7 @@ static void add_release(struct archil_batch *b, struct archil_batch_rec *e)
 void archil_batch_add(struct archil_batch *b, struct archil_batch_rec *e)
 {
 	e->pos = ++b->pos;
-	e->ino = archil_batch_inode_get(b, e, e->rec.ino);
-	e->dir = archil_batch_inode_get(b, e, e->rec.dir);
-	e->new_dir = archil_batch_inode_get(b, e, e->rec.new_dir);
-	e->target = archil_batch_inode_get(b, e, e->rec.target);
+	archil_batch_inodes_get(b, e);
 	switch (e->rec.type) {
 	case ARCHIL_REC_CREATE:
 		add_create(b, e);

@@ -75,6 +75,13 @@
  *     While it is open without a link its records stay as they are: a
  *     CREATE_TMPFILE instead would save nothing, the directory's times need a
  *     record in any case.
+ * 10. RELEASE of an inode whose last record in this batch is the UNLINK, or the
+ *     RENAME over it, that left it open: the flag goes, and the RELEASE. (There
+ *     is an orphan to release, and no record after that one: so it took the last
+ *     link.) An orphan from the start is what a release makes of an open one:
+ *     the same inode, and the time of a release is the batch's in either case.
+ *     Nothing between the two can have needed the open orphan, since nothing is
+ *     between them. Mostly the inode is older than the batch; else rule 9 has it.
  *
  * Numbers are given to records when the batch is sealed, not before.
  * No record is lost from sight by merging: the sum of archil_record_charge() is
@@ -87,11 +94,13 @@
 
 /**
  * archil_batch_add - append a record, merging
- * @b:	which it fits (archil_batch_fits())
+ * @b:	if the record fits (archil_batch_fits()), b->bytes does not exceed b->max. If it does
+ *	not, b->bytes still grows by no more than the record
  * @e:	consumed
  *
  * Cannot fail; does not sleep. Costs a few steps, whatever the batch's length
- * (rule 9: the number of records that go).
+ * (rule 9: the number of records that go). What it leaves over is in
+ * archil_batch_junk().
  */
 void archil_batch_add(struct archil_batch *b, struct archil_batch_rec *e);
 

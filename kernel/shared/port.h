@@ -12,15 +12,22 @@
 #include <linux/kernel.h>
 #include <linux/string.h>
 #include <linux/errno.h>
+#include <linux/sched.h>
 #include <linux/slab.h>
 #include <linux/stat.h>
 #include <linux/stddef.h>
 #include <asm/byteorder.h>
 
-/* Memory, or NULL. Without wait: from any context, and more often NULL. */
+/*
+ * Memory, or NULL. Without wait: from any context, and more often NULL. What
+ * was got with wait and is not small is to be freed where one may sleep.
+ */
 #define port_alloc(size, wait) \
-	kmalloc(size, (wait) ? GFP_KERNEL_ACCOUNT : GFP_NOWAIT | __GFP_NOWARN | __GFP_ACCOUNT)
-#define port_free(p)	kfree(p)
+	((wait) ? kvmalloc(size, GFP_KERNEL_ACCOUNT) : \
+		  kmalloc(size, GFP_NOWAIT | __GFP_NOWARN | __GFP_ACCOUNT))
+#define port_free(p)	kvfree(p)
+/* In long loops that hold no lock. */
+#define port_relax()	cond_resched()
 
 #else
 
@@ -52,9 +59,13 @@ typedef int64_t s64;
 #define port_alloc(size, wait)	malloc(size)
 #define port_free(p)		free(p)
 #endif
+#define port_relax()		do { } while (0)
 
 #ifndef __packed
 #define __packed	__attribute__((packed))
+#endif
+#ifndef __aligned
+#define __aligned(n)	__attribute__((aligned(n)))
 #endif
 #ifndef ARRAY_SIZE
 #define ARRAY_SIZE(a)	(sizeof(a) / sizeof((a)[0]))
