@@ -70,6 +70,12 @@ static void check_body(const struct archil_hdr *hdr, const u8 *body, u32 len)
 		kind = hdr->status ? FRAME_ERROR : FRAME_REPLY;
 	if (kind == FRAME_ERROR && (!len || le32_to_cpu(hdr->status) == ARCHIL_ST_CLOSED))
 		return;
+	if (le16_to_cpu(hdr->op) == ARCHIL_OP_LOG && kind == FRAME_REQUEST) {
+		struct archil_log_req req;
+
+		memcpy(&req, body, sizeof(req));
+		FUZZ_CHECK(!(le32_to_cpu(req.flags) & ~ARCHIL_LOG_MORE));
+	}
 	sum = frame_layout(&archil_op_table[le16_to_cpu(hdr->op)], kind, &var, &n);
 	for (i = 0; i < n && var[i].max; i++) {
 		u16 part = body[var[i].at] | body[var[i].at + 1] << 8;

@@ -14,6 +14,7 @@
 #include <time.h>
 
 #include "apply_gen.h"
+#include "../logparts.h"
 
 #define ROUNDS		6
 #define REAP_DELAY	50
@@ -64,7 +65,7 @@ static void step_log(struct fs_txn *txn)
 		SAME(archil_record_put(buf, ARCHIL_PAYLOAD_MAX, &len, &rec), 0);
 		count++;
 	}
-	err = fs_apply_log(txn, &mine, first, count, buf, len, &res);
+	err = log_split(&rnd, txn, &mine, first, count, buf, len, &res);
 	if (want) {
 		SAME(err, -EUCLEAN);
 		SAME(res.bad_seq, first + count - 1);
@@ -358,11 +359,11 @@ static void resend(void)
 		if (!d->batch)
 			continue;
 		deleg = d->rec;
-		SAME(fs_apply_log(txn, &deleg, d->first_seq, d->count, d->batch, d->len, &res), 0);
+		SAME(log_split(&rnd, txn, &deleg, d->first_seq, d->count, d->batch, d->len, &res), 0);
 		EXPECT(!memcmp(&deleg, &d->rec, sizeof(deleg)));
-		SAME(fs_apply_log(txn, &deleg, d->rec.applied + 2, d->count, d->batch, d->len,
+		SAME(log_split(&rnd, txn, &deleg, d->rec.applied + 2, d->count, d->batch, d->len,
 				  &res), -EPROTO);
-		SAME(fs_apply_log(txn, &deleg, d->first_seq, d->count + 1, d->batch, d->len,
+		SAME(log_split(&rnd, txn, &deleg, d->first_seq, d->count + 1, d->batch, d->len,
 				  &res), -EPROTO);
 		again++;
 	}

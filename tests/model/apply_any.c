@@ -13,6 +13,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "../logparts.h"
 #include "../records.h"
 #include "fs_meta.h"
 
@@ -187,7 +188,7 @@ static void step_log(struct fs_txn *txn)
 		a_record(&rec, &parts, fs_txn_view(txn));
 		MUST(archil_record_put(buf, sizeof(buf), &len, &rec));
 	}
-	err = fs_apply_log(txn, &deleg[i], deleg[i].applied + 1, count, buf, len, &res);
+	err = log_split(&rnd, txn, &deleg[i], deleg[i].applied + 1, count, buf, len, &res);
 	if (err) {
 		MUST(err == -EUCLEAN ? 0 : err);
 		refused++;

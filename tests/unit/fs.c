@@ -239,11 +239,11 @@ START_TEST(a_log_is_applied_exactly_once)
 				  CREATE_AT(2, i ? i > 1 ? "c" : "b" : "a", 10 + i, S_IFREG,
 					    .cookie = 3 + i));
 	txn = fs_txn_begin(fs, ++now);
-	ck_assert_int_eq(fs_apply_log(txn, &deleg, 2, 3, buf, len, &lr), -EPROTO);
-	ck_assert_int_eq(fs_apply_log(txn, &deleg, 0, 3, buf, len, &lr), -EPROTO);
-	ck_assert_int_eq(fs_apply_log(txn, &deleg, 1, 2, buf, len, &lr), -EPROTO);
-	ck_assert_int_eq(fs_apply_log(txn, &deleg, 1, 4, buf, len, &lr), -EPROTO);
-	ck_assert_int_eq(fs_apply_log(txn, &deleg, 1, 3, buf, len - 8, &lr), -EPROTO);
+	ck_assert_int_eq(log_whole(txn, &deleg, 2, 3, buf, len, &lr), -EPROTO);
+	ck_assert_int_eq(log_whole(txn, &deleg, 0, 3, buf, len, &lr), -EPROTO);
+	ck_assert_int_eq(log_whole(txn, &deleg, 1, 2, buf, len, &lr), -EPROTO);
+	ck_assert_int_eq(log_whole(txn, &deleg, 1, 4, buf, len, &lr), -EPROTO);
+	ck_assert_int_eq(log_whole(txn, &deleg, 1, 3, buf, len - 8, &lr), -EPROTO);
 	ck_assert_uint_eq(lr.bad_seq, 3);
 	ck_assert_uint_eq(deleg.applied, 0);
 	ck_assert_int_eq(fs_txn_commit(txn), 0);
@@ -251,8 +251,8 @@ START_TEST(a_log_is_applied_exactly_once)
 
 	/* two of three, then all three */
 	txn = fs_txn_begin(fs, ++now);
-	ck_assert_int_eq(fs_apply_log(txn, &deleg, 1, 2, buf, len / 3 * 2, &lr), 0);
-	ck_assert_int_eq(fs_apply_log(txn, &deleg, 1, 3, buf, len, &lr), 0);
+	ck_assert_int_eq(log_whole(txn, &deleg, 1, 2, buf, len / 3 * 2, &lr), 0);
+	ck_assert_int_eq(log_whole(txn, &deleg, 1, 3, buf, len, &lr), 0);
 	ck_assert_uint_eq(deleg.applied, 3);
 	ck_assert_int_eq(fs_txn_commit(txn), 0);
 	disk_reopen();
@@ -260,8 +260,8 @@ START_TEST(a_log_is_applied_exactly_once)
 	ck_assert_int_eq(fs_deleg_get(fs_txn_view(txn), deleg.number, &old), 0);
 	ck_assert_uint_eq(old.applied, 3);
 	commit = fs_txn_nr(txn);
-	ck_assert_int_eq(fs_apply_log(txn, &old, 1, 3, buf, len, &lr), 0);
-	ck_assert_int_eq(fs_apply_log(txn, &old, 4, 0, buf, 0, &lr), 0);
+	ck_assert_int_eq(log_whole(txn, &old, 1, 3, buf, len, &lr), 0);
+	ck_assert_int_eq(log_whole(txn, &old, 4, 0, buf, 0, &lr), 0);
 	ck_assert_int_eq(fs_txn_commit(txn), 0);
 	txn = fs_txn_begin(fs, ++now);
 	ck_assert_uint_eq(fs_txn_nr(txn), commit);	/* nothing was written */

@@ -6,6 +6,7 @@
 #include "fs_priv.h"
 
 #include "store_dir.h"
+#include "../logparts.h"
 
 #define NOW	1000000000ull
 
@@ -163,7 +164,7 @@ static inline int log_in(struct fs_deleg *deleg, const struct archil_record *con
 
 	for (u32 i = 0; i < n; i++)
 		ck_assert_int_eq(archil_record_put(buf, sizeof(buf), &len, recs[i]), 0);
-	return fs_apply_log(txn, deleg, deleg->applied + 1, n, buf, len, lr);
+	return log_whole(txn, deleg, deleg->applied + 1, n, buf, len, lr);
 }
 
 /* The same, committed, with the cookie filled in that a log needs. */

@@ -12,10 +12,11 @@ enum { ROUNDS = 12, FILES = 64, FLIGHT = 16, SIZE = 40000 };
 /* Something that was sent and is not answered. */
 struct sent {
 	bool used, is_write;
-	uint64_t tag;
+	uint64_t tag, last_tag;		/* the same but for a batch in parts */
 	/* LOG */
 	uint64_t first;
 	uint32_t n;
+	uint32_t parts;			/* that are not answered */
 	unsigned char batch[4096];
 	size_t len;
 	/* WRITE */
@@ -52,6 +53,34 @@ static uint64_t send_frame(struct pc *pc, unsigned int op, const void *body, siz
 	return pc->tag;
 }
 
+/* In one frame, or a record in each. */
+static void transmit_log(struct pc *pc, struct sent *s)
+{
+	struct archil_log_req req = {
+		.deleg = cpu_to_le64(state.cl->deleg), .first_seq = cpu_to_le64(s->first),
+		.count = cpu_to_le32(s->n),
+	};
+	size_t pos = 0, from = 0;
+	struct archil_record rec;
+	uint32_t i;
+
+	s->parts = rand() % 2 ? s->n : 1;
+	if (s->parts == 1) {
+		s->tag = send_frame(pc, ARCHIL_OP_LOG, &req, sizeof(req), s->batch, s->len);
+		s->last_tag = s->tag;
+		return;
+	}
+	req.count = cpu_to_le32(1);
+	for (i = 0; i < s->n; i++, from = pos) {
+		ck_assert_int_eq(archil_record_next(s->batch, s->len, &pos, &rec), 1);
+		req.first_seq = cpu_to_le64(s->first + i);
+		req.flags = cpu_to_le32(i < s->n - 1 ? ARCHIL_LOG_MORE : 0);
+		s->last_tag = send_frame(pc, ARCHIL_OP_LOG, &req, sizeof(req), s->batch + from,
+					 pos - from);
+	}
+	s->tag = s->last_tag - s->n + 1;
+}
+
 static void transmit(struct sent *s)
 {
 	struct pc *pc = &state.cl->data;
@@ -65,13 +94,9 @@ static void transmit(struct sent *s)
 
 		memset(data, s->fill, sizeof(data));
 		s->tag = send_frame(pc, ARCHIL_OP_WRITE, &req, sizeof(req), data, SIZE);
+		s->last_tag = s->tag;
 	} else {
-		struct archil_log_req req = {
-			.deleg = cpu_to_le64(state.cl->deleg), .first_seq = cpu_to_le64(s->first),
-			.count = cpu_to_le32(s->n),
-		};
-
-		s->tag = send_frame(pc, ARCHIL_OP_LOG, &req, sizeof(req), s->batch, s->len);
+		transmit_log(pc, s);
 	}
 }
 
@@ -117,6 +142,8 @@ static int file_of(uint64_t ino)
 static void answered(struct sent *s, uint32_t status)
 {
 	ck_assert_msg(!status, "%s: %s", s->is_write ? "WRITE" : "LOG", strerror(status));
+	if (!s->is_write && --s->parts)
+		return;
 	s->used = false;
 	if (s->is_write)
 		state.writing[file_of(s->ino)] = false;
@@ -141,8 +168,10 @@ static void take_one(void)
 	if (pc_aside(pc))
 		return;
 	for (i = 0; i < FLIGHT; i++) {
-		if (state.sent[i].used && state.sent[i].tag == pc->in.tag) {
-			answered(&state.sent[i], pc->in.status);
+		struct sent *s = &state.sent[i];
+
+		if (s->used && pc->in.tag >= s->tag && pc->in.tag <= s->last_tag) {
+			answered(s, pc->in.status);
 			return;
 		}
 	}
@@ -185,13 +214,20 @@ static void file_name(char *name, int i)
 
 static void do_create(int i)
 {
-	struct archil_record rec;
+	struct archil_record rec[4];
 	char name[16];
 
 	file_name(name, i);
 	state.ino[i] = state.cl->inos++;
-	rec_create(&rec, ARCHIL_INO_ROOT, name, state.ino[i], state.cookie++, S_IFREG | 0644);
-	send_log(&rec, 1);
+	rec_create(&rec[0], ARCHIL_INO_ROOT, "new", state.ino[i], state.cookie++, S_IFREG | 0644);
+	rec_size(&rec[1], state.ino[i], ARCHIL_SET_SIZE, SIZE);
+	rec_size(&rec[2], state.ino[i], ARCHIL_SET_SIZE, 0);
+	rec_name(&rec[3], ARCHIL_REC_RENAME, ARCHIL_INO_ROOT, "new", state.ino[i]);
+	rec[3].cookie = state.cookie++;
+	rec[3].new_dir = ARCHIL_INO_ROOT;
+	rec[3].new_name = name;
+	rec[3].new_name_len = strlen(name);
+	send_log(rec, 4);
 }
 
 static void do_unlink(int i)

@@ -528,13 +528,38 @@ void conn_ping(struct conn *conn, uint64_t tag)
 
 /* ---- answering ---- */
 
+static uint32_t held_bytes(const struct req *req)
+{
+	return req->payload_len < ARCHIL_PART_MIN ? ARCHIL_PART_MIN : req->payload_len;
+}
+
+bool req_hold(struct req *req)
+{
+	struct conn *conn = req->conn;
+	struct session *ses = conn->session;
+
+	if (req->held)
+		return true;
+	if (ses->held + held_bytes(req) > ARCHIL_BATCH_MAX)
+		return false;
+	ses->held += held_bytes(req);
+	req->held = true;
+	conn->n_reqs--;
+	budget_sub(conn, req->body_len + req->payload_len);
+	return true;
+}
+
 void req_drop(struct req *req)
 {
 	struct conn *conn = req->conn;
 
 	TAILQ_REMOVE(&conn->reqs, req, of_conn);
-	conn->n_reqs--;
-	budget_sub(conn, req->body_len + req->payload_len);
+	if (req->held) {
+		conn->session->held -= held_bytes(req);
+	} else {
+		conn->n_reqs--;
+		budget_sub(conn, req->body_len + req->payload_len);
+	}
 	req_free(req);
 	resume(conn);
 	conn_put(conn);

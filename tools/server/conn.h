@@ -11,6 +11,8 @@
  * 4. Reading stops while the connection has CONN_MAX_REQS requests outstanding,
  *    or its session BUDGET_MAX bytes of requests and unsent replies.
  *    A reader that is too slow thereby only slows itself.
+ *    A request that waits for another one still to be read is *held*: it counts
+ *    for neither, but a session has ARCHIL_BATCH_MAX bytes of such at most.
  * 5. Whoever has not authenticated after CONN_AUTH_MS is dropped, and the oldest
  *    such when there are more than CONN_MAX_UNAUTH.
  * 6. A silent peer keeps its connection as long as its host answers TCP keepalive.
@@ -113,6 +115,7 @@ struct req {
 	unsigned int flags;		/* ARCHIL_F_* */
 	uint64_t tag;
 	uint64_t commit;		/* for the reply's header */
+	bool held;			/* rule 4 */
 	uint32_t body_len;
 	uint32_t payload_len;
 	void *payload;			/* malloc()ed; a handler may take it and put NULL */
@@ -122,6 +125,7 @@ struct req {
 	 */
 	void (*lost)(struct req *req);
 	void *ctx;			/* the handler's */
+	STAILQ_ENTRY(req) next;		/* the same */
 	unsigned char body[] __attribute__((aligned(8)));
 };
 
@@ -144,6 +148,8 @@ void conn_expire(struct server *server);
 void conn_push(struct conn *conn, unsigned int op, const void *body, uint32_t len);
 void conn_ping(struct conn *conn, uint64_t tag);
 
+/* From now on it is held, until it is answered: rule 4. False: the session has too much of that. */
+bool req_hold(struct req *req);
 /* Answers with status 0; payload is given away (may be NULL). */
 void req_reply(struct req *req, const void *body, uint32_t body_len,
 	       void *payload, uint32_t payload_len);

@@ -208,19 +208,29 @@ int fs_apply(struct fs_txn *txn, const struct fs_who *who, const struct archil_r
 	return who->deleg && !is_trouble(err) ? -EUCLEAN : err;
 }
 
-static int apply_log(struct fs_txn *txn, struct fs_deleg *deleg, u64 first_seq, u32 count,
-		     const void *buf, size_t len, struct fs_log_result *res)
+static void account(struct fs_log_result *res, const struct archil_record *rec)
+{
+	res->charge += archil_record_charge(rec);
+	if (rec->type == ARCHIL_REC_RENAME || rec->type == ARCHIL_REC_UNLINK ||
+	    rec->type == ARCHIL_REC_LINK)
+		res->moves = true;
+}
+
+/* The records of a part, numbered from @seq on. */
+static int apply_part(struct fs_txn *txn, struct fs_deleg *deleg, u64 seq,
+		      const struct fs_log_part *part, struct fs_log_result *res)
 {
 	struct fs_who who = { .deleg = deleg->number, .root = deleg->ino };
-	u64 seq = first_seq, end = first_seq + count;
+	u64 end = seq + part->count;
 	struct archil_record rec;
 	struct fs_result one;
 	size_t pos = 0;
 	int r;
 
-	for (; (r = archil_record_next(buf, len, &pos, &rec)) > 0; seq++) {
+	for (; (r = archil_record_next(part->buf, part->len, &pos, &rec)) > 0; seq++) {
 		if (seq == end)
 			return -EPROTO;
+		account(res, &rec);
 		if (seq <= deleg->applied)
 			continue;
 		r = fs_apply(txn, &who, &rec, &one);
@@ -239,21 +249,25 @@ static int apply_log(struct fs_txn *txn, struct fs_deleg *deleg, u64 first_seq, 
 	return r < 0 || seq != end ? -EPROTO : 0;
 }
 
-int fs_apply_log(struct fs_txn *txn, struct fs_deleg *deleg, u64 first_seq, u32 count,
-		 const void *buf, size_t len, struct fs_log_result *res)
+int fs_apply_log(struct fs_txn *txn, struct fs_deleg *deleg, u64 first_seq,
+		 const struct fs_log_part *part, size_t n, struct fs_log_result *res)
 {
-	u64 was = deleg->applied, last = first_seq + count - 1;
-	int err;
+	u64 was = deleg->applied, seq = first_seq;
+	int err = 0;
+	size_t i;
 
 	memset(res, 0, sizeof(*res));
 	if (!first_seq || first_seq > was + 1)
 		return -EPROTO;
 	fs_batch_begin(txn);
-	err = apply_log(txn, deleg, first_seq, count, buf, len, res);
+	for (i = 0; i < n && !err; i++) {
+		err = apply_part(txn, deleg, seq, &part[i], res);
+		seq += part[i].count;
+	}
 	if (err)
 		goto out_abort;
-	if (last > was) {
-		deleg->applied = last;
+	if (seq - 1 > was) {
+		deleg->applied = seq - 1;
 		err = fs_deleg_put(txn, deleg);
 		if (err)
 			goto out_applied;

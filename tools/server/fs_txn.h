@@ -139,19 +139,29 @@ struct fs_log_result {
 	u32 bad_type;	/* enum archil_rec_type */
 	int why;	/* what was wrong with it, where the error is only -EUCLEAN */
 	u64 ended;	/* as in struct fs_result */
+	u64 charge;	/* without error: archil_record_charge() of all records */
+	bool moves;	/* without error: names of inodes went or moved, or came to be more */
+};
+
+/* Records that lie together, as in struct archil_log_req. */
+struct fs_log_part {
+	const void *buf;
+	size_t len;
+	u32 count;
 };
 
 /*
  * fs_apply_log() - a client's batch, a batch here too (begins and ends it).
  * @deleg: its delegation; applied is moved, in memory and in the store.
- * @first_seq, @count, @buf, @len: as in struct archil_log_req.
+ * @first_seq: the number of its first record.
+ * @part, @n: its records, at least one; a record lies in one part.
  *
  * Records up to deleg->applied are passed over. Return: 0; -EPROTO (a gap,
  * malformed records, another count); else as fs_apply(). After an error
  * nothing has changed and the transaction can go on.
  */
-int fs_apply_log(struct fs_txn *txn, struct fs_deleg *deleg, u64 first_seq, u32 count,
-		 const void *buf, size_t len, struct fs_log_result *res);
+int fs_apply_log(struct fs_txn *txn, struct fs_deleg *deleg, u64 first_seq,
+		 const struct fs_log_part *part, size_t n, struct fs_log_result *res);
 
 /*
  * Inodes whose link count changed by records from outside the delegation that

@@ -11,6 +11,10 @@
  * 4. A one-inode delegation of an orphan ends with the record that releases it.
  *    Its tombstone answers a repetition of that batch; of these the last
  *    RELEASED_MAX are kept, which is more than a client has in flight.
+ * 5. A batch that comes in parts (wire.h) gathers in its session, under its
+ *    delegation's number: its requests are held and wait for the next part. The
+ *    last one makes it a work like any other. Lost with the connection before
+ *    that, it goes without a trace; a part that does not follow refuses it whole.
  */
 #include <errno.h>
 #include <stdlib.h>
@@ -29,20 +33,27 @@ enum { RELEASED_MAX = 4096 };
 
 struct log_work {
 	struct work work;
-	struct req *req;
+	LIST_ENTRY(log_work) gathering;	/* of session->batches, until it is complete */
+	struct conn *conn;		/* all parts came on it, and hold it */
+	STAILQ_HEAD(, req) parts;
+	size_t n_parts;
 	struct session *ses;
+	uint64_t number;		/* the delegation's */
+	uint64_t first, next;		/* its records: first .. next - 1 */
+	uint64_t charge;
+	bool moves;			/* an inode may have come to another delegation */
 	struct dlg *dlg;
 	int status;		/* 0, -errno, enum archil_status */
 	uint64_t applied;	/* or, with ST_CLOSED, closed at */
 	struct ended ended;
 };
 
-static void unknown(struct log_work *lw, struct fs_txn *txn, uint64_t number)
+static void unknown(struct log_work *lw, struct fs_txn *txn)
 {
 	struct fs_tomb tomb;
 
 	lw->status = ARCHIL_ST_TAKEN;
-	if (fs_tomb_get(fs_txn_view(txn), number, &tomb) || tomb.session != lw->ses->rec.id)
+	if (fs_tomb_get(fs_txn_view(txn), lw->number, &tomb) || tomb.session != lw->ses->rec.id)
 		return;
 	if (tomb.how == FS_CLOSED) {
 		lw->status = ARCHIL_ST_CLOSED;
@@ -96,9 +107,9 @@ static int end_orphan(struct log_work *lw, struct fs_txn *txn, uint64_t number)
 	return 0;
 }
 
-static void count(struct disk_stats *stats, uint64_t before, uint64_t first, uint32_t n)
+static void count(struct disk_stats *stats, uint64_t before, const struct log_work *lw)
 {
-	uint64_t again = before >= first ? before - first + 1 : 0;
+	uint64_t n = lw->next - lw->first, again = before >= lw->first ? before - lw->first + 1 : 0;
 
 	if (again > n)
 		again = n;
@@ -107,14 +118,38 @@ static void count(struct disk_stats *stats, uint64_t before, uint64_t first, uin
 	stats->records += n - again;
 }
 
+static int apply_parts(struct log_work *lw, struct fs_txn *txn, struct dlg *dlg,
+		       struct fs_log_result *res)
+{
+	struct fs_log_part one, *part = &one;
+	struct archil_log_req *msg;
+	struct req *req;
+	size_t n = 0;
+	int rc;
+
+	if (lw->n_parts > 1) {
+		part = calloc(lw->n_parts, sizeof(*part));
+		if (!part)
+			server_oom();
+	}
+	STAILQ_FOREACH(req, &lw->parts, next) {
+		msg = (void *)req->body;
+		part[n].buf = req->payload;
+		part[n].len = req->payload_len;
+		part[n++].count = le32_to_cpu(msg->count);
+	}
+	rc = fs_apply_log(txn, &dlg->rec, lw->first, part, n, res);
+	if (part != &one)
+		free(part);
+	return rc;
+}
+
 static int log_apply(struct work *work, struct fs_txn *txn)
 {
 	struct log_work *lw = container_of(work, struct log_work, work);
-	struct archil_log_req *msg = (void *)lw->req->body;
-	uint64_t number = le64_to_cpu(msg->deleg), first = le64_to_cpu(msg->first_seq), before;
-	uint32_t n = le32_to_cpu(msg->count);
 	struct disk *disk = work->disk;
 	struct fs_log_result res;
+	uint64_t before;
 	struct dlg *dlg;
 	int rc;
 
@@ -122,73 +157,81 @@ static int log_apply(struct work *work, struct fs_txn *txn)
 		lw->status = ARCHIL_ST_OVER;
 		return WORK_DONE;
 	}
-	dlg = dlg_find(disk, number, lw->ses->rec.id);
+	dlg = dlg_find(disk, lw->number, lw->ses->rec.id);
 	if (!dlg) {
-		unknown(lw, txn, number);
+		unknown(lw, txn);
 		disk->stats.refused++;
 		return WORK_DONE;
 	}
 	if (dlg_stopped(disk, dlg))
 		return WORK_PARK;
 	before = dlg->rec.applied;
-	rc = fs_apply_log(txn, &dlg->rec, first, n, lw->req->payload, lw->req->payload_len, &res);
+	rc = apply_parts(lw, txn, dlg, &res);
 	if (rc) {
 		log_warn("disk %s: client %s: records %llu to %llu of delegation %llu refused at %llu, %s of inode %llu: %s (%s)",
-			 disk->name, lw->ses->rec.client, (unsigned long long)first,
-			 (unsigned long long)(first + n - 1), (unsigned long long)number,
+			 disk->name, lw->ses->rec.client, (unsigned long long)lw->first,
+			 (unsigned long long)(lw->next - 1), (unsigned long long)lw->number,
 			 (unsigned long long)res.bad_seq, archil_record_name(res.bad_type),
 			 (unsigned long long)res.bad_ino, strerror(-rc), strerror(-res.why));
 		disk->stats.refused++;
 		lw->status = rc == -EBADMSG ? -EIO : rc;
 		return WORK_DONE;
 	}
-	count(&disk->stats, before, first, n);
+	count(&disk->stats, before, lw);
 	lw->dlg = dlg;
 	lw->applied = dlg->rec.applied;
+	lw->charge = res.charge;
+	lw->moves = res.moves;
 	if (res.ended)
 		lw->status = end_orphan(lw, txn, res.ended);
 	return WORK_DONE;
 }
 
-/* Credit that the batch settles; *moves: an inode may have come to another delegation. */
-static uint64_t charge(const struct req *req, bool *moves)
+/* Each part with the batch's status; it loses its requests. */
+static void fail_parts(struct log_work *lw, int status, const void *body, uint32_t len)
 {
-	struct archil_record rec;
-	uint64_t bytes = 0;
-	size_t pos = 0;
+	struct req *req;
 
-	*moves = false;
-	while (archil_record_next(req->payload, req->payload_len, &pos, &rec) > 0) {
-		bytes += archil_record_charge(&rec);
-		if (rec.type == ARCHIL_REC_RENAME || rec.type == ARCHIL_REC_UNLINK ||
-		    rec.type == ARCHIL_REC_LINK)
-			*moves = true;
+	while ((req = STAILQ_FIRST(&lw->parts))) {
+		STAILQ_REMOVE_HEAD(&lw->parts, next);
+		req->lost = NULL;
+		req->commit = lw->work.commit;
+		req_fail_body(req, status, body, len);
 	}
-	return bytes;
+}
+
+static void answer_parts(struct log_work *lw)
+{
+	uint64_t credit = space_settle(lw->ses, lw->charge);
+	struct archil_log_rep rep = { .applied = cpu_to_le64(lw->applied) };
+	struct req *req;
+
+	while ((req = STAILQ_FIRST(&lw->parts))) {
+		STAILQ_REMOVE_HEAD(&lw->parts, next);
+		if (STAILQ_EMPTY(&lw->parts))
+			rep.credit = cpu_to_le64(credit);
+		req->commit = lw->work.commit;
+		req_reply(req, &rep, sizeof(rep), NULL, 0);
+	}
 }
 
 static void log_done(struct work *work, int err)
 {
 	struct log_work *lw = container_of(work, struct log_work, work);
 	struct disk *disk = work->disk;
-	struct archil_log_rep rep;
 	struct archil_closed closed;
-	bool moves;
 
-	lw->req->commit = work->commit;
 	if (err || !work->ran) {
-		req_fail(lw->req, err ? err : -EIO);
+		fail_parts(lw, err ? err : -EIO, NULL, 0);
 	} else if (lw->status == ARCHIL_ST_CLOSED) {
 		closed.seq = cpu_to_le64(lw->applied);
-		req_fail_body(lw->req, lw->status, &closed, sizeof(closed));
+		fail_parts(lw, lw->status, &closed, sizeof(closed));
 	} else if (lw->status) {
-		req_fail(lw->req, lw->status);
+		fail_parts(lw, lw->status, NULL, 0);
 	} else {
-		rep.applied = cpu_to_le64(lw->applied);
-		rep.credit = cpu_to_le64(space_settle(lw->ses, charge(lw->req, &moves)));
-		if (moves)
+		if (lw->moves)
 			disk->data.shape++;
-		req_reply(lw->req, &rep, sizeof(rep), NULL, 0);
+		answer_parts(lw);
 	}
 	if (!err && lw->dlg) {
 		lw->dlg->committed = lw->applied;
@@ -198,23 +241,110 @@ static void log_done(struct work *work, int err)
 	free(lw);
 }
 
-void handle_log(struct req *req)
+/* ---- gathering; all in the loop ---- */
+
+static struct log_work *gathering(struct session *ses, uint64_t number)
 {
-	struct archil_log_req *msg = (void *)req->body;
 	struct log_work *lw;
 
-	if (!le32_to_cpu(msg->count) || !le64_to_cpu(msg->first_seq)) {
-		req_fail(req, -EPROTO);
-		return;
-	}
-	lw = calloc(1, sizeof(*lw));
+	LIST_FOREACH(lw, &ses->batches[number % SESSION_BATCHES], gathering)
+		if (lw->number == number)
+			return lw;
+	return NULL;
+}
+
+static struct log_work *batch_new(struct req *req)
+{
+	struct archil_log_req *msg = (void *)req->body;
+	struct log_work *lw = calloc(1, sizeof(*lw));
+
 	if (!lw)
 		server_oom();
 	lw->work.apply = log_apply;
 	lw->work.done = log_done;
-	lw->req = req;
+	lw->conn = req->conn;
 	lw->ses = req->conn->session;
-	commit_submit(req->conn->disk, &lw->work);
+	lw->number = le64_to_cpu(msg->deleg);
+	lw->first = lw->next = le64_to_cpu(msg->first_seq);
+	STAILQ_INIT(&lw->parts);
+	return lw;
+}
+
+/* Its connection is gone, and with that each of its parts. */
+static void part_lost(struct req *req)
+{
+	struct log_work *lw = req->ctx;
+
+	req_drop(req);
+	if (!--lw->n_parts) {
+		LIST_REMOVE(lw, gathering);
+		free(lw);
+	}
+}
+
+/* Is this the batch's next part? */
+static bool follows(const struct log_work *lw, const struct req *req)
+{
+	const struct archil_log_req *msg = (const void *)req->body;
+
+	return req->conn == lw->conn && le64_to_cpu(msg->first_seq) == lw->next &&
+	       le32_to_cpu(msg->count);
+}
+
+static void add_part(struct log_work *lw, struct req *req)
+{
+	struct archil_log_req *msg = (void *)req->body;
+
+	STAILQ_INSERT_TAIL(&lw->parts, req, next);
+	lw->n_parts++;
+	lw->next += le32_to_cpu(msg->count);
+}
+
+static void submit(struct log_work *lw)
+{
+	struct req *req;
+
+	STAILQ_FOREACH(req, &lw->parts, next)
+		req->lost = NULL;
+	commit_submit(lw->conn->disk, &lw->work);
+}
+
+void handle_log(struct req *req)
+{
+	struct archil_log_req *msg = (void *)req->body;
+	bool more = le32_to_cpu(msg->flags) & ARCHIL_LOG_MORE;
+	struct session *ses = req->conn->session;
+	uint64_t number = le64_to_cpu(msg->deleg);
+	struct log_work *lw = gathering(ses, number);
+
+	if (lw ? !follows(lw, req) : !le32_to_cpu(msg->count) || !le64_to_cpu(msg->first_seq)) {
+		if (lw) {
+			LIST_REMOVE(lw, gathering);
+			fail_parts(lw, -EPROTO, NULL, 0);
+			free(lw);
+		}
+		req_fail(req, -EPROTO);
+		return;
+	}
+	if ((lw || more) && !req_hold(req)) {
+		conn_close(req->conn, "more than %d MiB of parts of batches", ARCHIL_BATCH_MAX >> 20);
+		req_drop(req);
+		return;
+	}
+	if (!lw) {
+		lw = batch_new(req);
+		if (more)
+			LIST_INSERT_HEAD(&ses->batches[number % SESSION_BATCHES], lw, gathering);
+	} else if (!more) {
+		LIST_REMOVE(lw, gathering);
+	}
+	add_part(lw, req);
+	if (more) {
+		req->ctx = lw;
+		req->lost = part_lost;
+	} else {
+		submit(lw);
+	}
 }
 
 /* ---- inode numbers ---- */

@@ -29,7 +29,12 @@ struct numbers {		/* a growing list */
 	size_t n, cap;
 };
 
-enum { SESSION_BUCKETS = 1024, SESSION_CONNS_MAX = 64, SESSION_NOTIFIED_MAX = 8192 };
+enum {
+	SESSION_BUCKETS		= 1024,
+	SESSION_CONNS_MAX	= 64,
+	SESSION_NOTIFIED_MAX	= 8192,
+	SESSION_BATCHES		= 64,	/* buckets */
+};
 
 void numbers_add(struct numbers *list, uint64_t nr);
 void numbers_clear(struct numbers *list);
@@ -54,6 +59,8 @@ struct session {
 	bool over;
 	uint64_t epoch;			/* of the data connections, 0: none yet */
 	uint64_t budget;		/* bytes kept for it: conn.h, rule 4 */
+	uint64_t held;			/* bytes of held requests: the same */
+	LIST_HEAD(, log_work) batches[SESSION_BATCHES];	/* incomplete ones: oplog.c */
 	uint64_t credit;		/* space that it may use: space.h */
 	uint64_t granted;		/* of it, ever; UINT64_MAX: before a restart, unknown */
 	uint64_t credit_epoch;		/* in which it said last what it holds */
