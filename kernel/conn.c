@@ -13,12 +13,15 @@
 #include <linux/sched/mm.h>
 #include <linux/slab.h>
 #include <linux/socket.h>
+#include <linux/tcp.h>
 #include <net/sock.h>
 
 #include "conn.h"
 #include "deleg.h"
 #include "inode.h"
 #include "super.h"
+
+#define ARCHIL_CONN_NOTSENT	(256 << 10)	/* bytes that the socket keeps and has not sent */
 
 struct archil_conn {
 	struct archil_mount *mount;
@@ -279,6 +282,8 @@ struct archil_conn *archil_conn_start(struct archil_mount *m, struct socket *soc
 	sock->sk->sk_allocation = GFP_NOIO;
 	sock->sk->sk_rcvtimeo = MAX_SCHEDULE_TIMEOUT;
 	sock->sk->sk_sndtimeo = MAX_SCHEDULE_TIMEOUT;
+	/* What is urgent passes what waits here, but not what waits in the socket. */
+	WRITE_ONCE(tcp_sk(sock->sk)->notsent_lowat, ARCHIL_CONN_NOTSENT);
 
 	task = kthread_create(archil_conn_tx, conn, "archil-tx/%llu", m->id);
 	if (IS_ERR(task))

@@ -3,8 +3,9 @@
  * Requests and replies.
  *
  * 1. A request is on exactly one list, unsent or sent, from submission until it
- *    is answered; both lists are in the order of submission, and a connection
- *    sends in that order. The order of LOG batches rests on this.
+ *    is answered. WRITEs have an unsent list of their own and let everything else pass, so
+ *    nobody's fsync is behind somebody's write-back. Otherwise the order of sending is that of
+ *    submission; the order of LOG batches rests on this.
  * 2. A reply ends a request, whoever waits for it or not. What it needs (buffers,
  *    folios) stays until then, so a late reply never meets freed memory.
  * 3. When a connection is lost, everything that was sent and not answered is put back
@@ -99,6 +100,13 @@ static void archil_req_finish(struct archil_req *req)
 	archil_req_put(req);
 }
 
+static struct list_head *archil_unsent_list(struct archil_req *req)
+{
+	struct archil_transport *tp = &req->mount->tp;
+
+	return req->op == ARCHIL_OP_WRITE ? &tp->unsent_bulk : &tp->unsent;
+}
+
 void archil_req_submit(struct archil_req *req)
 {
 	struct archil_transport *tp = &req->mount->tp;
@@ -116,7 +124,7 @@ void archil_req_submit(struct archil_req *req)
 	req->tag = ++tp->next_tag;
 	trace_archil_request(req->mount->id, req->op, req->tag, req->body_len, req->out_len);
 	hash_add(tp->tags, &req->by_tag, req->tag);
-	list_add_tail(&req->list, &tp->unsent);
+	list_add_tail(&req->list, archil_unsent_list(req));
 	if (tp->state == ARCHIL_TP_UP) {
 		conn = tp->conn;
 		archil_conn_kick(conn);
@@ -151,7 +159,8 @@ struct archil_req *archil_transport_next(struct archil_mount *m, struct archil_c
 
 	spin_lock(&tp->lock);
 	if (tp->conn == conn && tp->state == ARCHIL_TP_UP) {
-		req = list_first_entry_or_null(&tp->unsent, struct archil_req, list);
+		req = list_first_entry_or_null(&tp->unsent, struct archil_req, list) ?:
+		      list_first_entry_or_null(&tp->unsent_bulk, struct archil_req, list);
 		if (req) {
 			list_move_tail(&req->list, &tp->sent);
 			req->sending = true;
@@ -279,7 +288,7 @@ void archil_transport_lost(struct archil_mount *m, struct archil_conn *conn)
 int archil_transport_attach(struct archil_mount *m, struct socket *sock, u64 epoch)
 {
 	struct archil_transport *tp = &m->tp;
-	struct archil_req *req, *hello;
+	struct archil_req *req, *next, *hello;
 	struct archil_conn *conn, *old;
 
 	mutex_lock(&tp->conn_mutex);
@@ -314,9 +323,10 @@ int archil_transport_attach(struct archil_mount *m, struct socket *sock, u64 epo
 		archil_req_put(hello);
 		return 0;
 	}
-	list_for_each_entry(req, &tp->sent, list)
+	list_for_each_entry_safe_reverse(req, next, &tp->sent, list) {
 		atomic64_inc(&tp->resent);
-	list_splice_init(&tp->sent, &tp->unsent);
+		list_move(&req->list, archil_unsent_list(req));
+	}
 	hello->tag = ++tp->next_tag;
 	hash_add(tp->tags, &hello->by_tag, hello->tag);
 	list_add(&hello->list, &tp->unsent);	/* its reference goes along */
@@ -363,6 +373,7 @@ void archil_transport_over(struct archil_mount *m)
 	spin_lock(&tp->lock);
 	list_splice_init(&tp->sent, &all);
 	list_splice_tail_init(&tp->unsent, &all);
+	list_splice_tail_init(&tp->unsent_bulk, &all);
 	list_for_each_entry(req, &all, list)
 		hash_del(&req->by_tag);
 	spin_unlock(&tp->lock);
@@ -398,6 +409,7 @@ void archil_transport_init(struct archil_mount *m)
 
 	spin_lock_init(&tp->lock);
 	INIT_LIST_HEAD(&tp->unsent);
+	INIT_LIST_HEAD(&tp->unsent_bulk);
 	INIT_LIST_HEAD(&tp->sent);
 	hash_init(tp->tags);
 	mutex_init(&tp->conn_mutex);

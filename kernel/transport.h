@@ -77,6 +77,7 @@ struct archil_transport {
 		ARCHIL_TP_OVER,		/* requests fail at once */
 	} state;			/* protected by lock */
 	struct list_head unsent;	/* to be sent, in order; protected by lock */
+	struct list_head unsent_bulk;	/* WRITEs, when there is nothing else; protected by lock */
 	struct list_head sent;		/* sent, not answered, in order; protected by lock */
 	DECLARE_HASHTABLE(tags, 8);	/* unsent and sent; protected by lock */
 	u32 next_tag;			/* protected by lock */
