@@ -221,11 +221,17 @@ static void archil_across_done(struct archil_across *ac, const struct archil_wat
 		WRITE_ONCE(ds->moved, commit);
 	spin_unlock(&ds->lock);
 
+	/* The server has picked the cookie of what came. */
+	if (ac->type != ARCHIL_REC_UNLINK) {
+		archil_dir_incomplete(ac->dir);
+		archil_dir_incomplete(ac->new_dir);
+	}
 	if (ac->type == ARCHIL_REC_LINK)
 		archil_across_adopted(ac);
 	archil_inode_relinked(ac->inode, attr, commit);
 	archil_deleg_put(archil_inode_disown(archil_i(ac->inode)));
 	if (ac->type == ARCHIL_REC_UNLINK) {
+		archil_dir_unlist(ac->old);
 		d_drop(ac->old);
 		if (S_ISREG(ac->inode->i_mode) && !ac->inode->i_nlink)
 			ac->orphan = ac->inode;
@@ -251,8 +257,8 @@ static void archil_across_abandoned(struct archil_across *ac)
 	if (ac->new)
 		d_drop(ac->new);
 	/* There is a name that is not cached. */
-	WRITE_ONCE(archil_i(ac->dir)->complete, 0);
-	WRITE_ONCE(archil_i(ac->new_dir)->complete, 0);
+	archil_dir_incomplete(ac->dir);
+	archil_dir_incomplete(ac->new_dir);
 }
 
 void archil_across_answered(struct archil_across *ac, struct archil_req *req, bool abandoned)

@@ -39,7 +39,7 @@ static void archil_show_queues(struct seq_file *seq, struct archil_mount *m)
 	unsigned int first, second;
 
 	spin_lock(&m->tp.lock);
-	first = archil_list_count(&m->tp.unsent);
+	first = archil_list_count(&m->tp.unsent) + archil_list_count(&m->tp.unsent_bulk);
 	second = archil_list_count(&m->tp.sent);
 	spin_unlock(&m->tp.lock);
 	seq_printf(seq, "requests unsent:\t%u\n", first);
@@ -172,23 +172,21 @@ static int archil_delegations_show(struct seq_file *seq, void *v)
 	struct archil_log *log = &d->log;
 	struct dentry *root = NULL;
 	unsigned int in_flight;
-	size_t open_bytes;
-	u64 last;
+	u64 sent;
 
 	spin_lock(&log->lock);
-	last = log->next_seq - 1;
+	sent = log->next_seq - 1;
 	in_flight = log->in_flight;
-	open_bytes = log->open_bytes;
 	spin_unlock(&log->lock);
 	spin_lock(&d->mount->delegs.lock);
 	if (d->root)
 		root = dget(d->root);
 	spin_unlock(&d->mount->delegs.lock);
 
-	seq_printf(seq, "%llu ino=%llu %s %s users=%d log=%llu acked=%llu open=%zu in-flight=%u ",
+	seq_printf(seq, "%llu ino=%llu %s %s users=%d sent=%llu acked=%llu in-flight=%u backlog=%u ",
 		   d->number, d->ino, archil_own_names[READ_ONCE(d->state)],
-		   archil_origin_name(d->origin), atomic_read(&d->users), last,
-		   READ_ONCE(log->acked), open_bytes, in_flight);
+		   archil_origin_name(d->origin), atomic_read(&d->users), sent,
+		   READ_ONCE(log->acked), in_flight, atomic_read(&log->backlog));
 	if (root)
 		seq_dentry(seq, root, " \t\n\\");
 	else

@@ -63,6 +63,10 @@ struct archil_deleg *archil_deleg_alloc(struct archil_mount *m)
 	d = kzalloc(sizeof(*d), GFP_NOFS);
 	if (!d)
 		return NULL;
+	if (archil_log_init(&d->log)) {
+		kfree(d);
+		return NULL;
+	}
 	refcount_set(&d->ref, 1);
 	RB_CLEAR_NODE(&d->by_number);
 	mutex_init(&d->walk_mutex);
@@ -70,8 +74,6 @@ struct archil_deleg *archil_deleg_alloc(struct archil_mount *m)
 	init_waitqueue_head(&d->wait);
 	spin_lock_init(&d->inodes_lock);
 	INIT_LIST_HEAD(&d->inodes);
-	INIT_LIST_HEAD(&d->releases);
-	archil_log_init(&d->log);
 	INIT_WORK(&d->revoke_work, archil_deleg_revoke_work);
 	INIT_WORK(&d->release_work, archil_orphans_work);
 	return d;

@@ -11,6 +11,7 @@
 #include <linux/slab.h>
 
 #include "across.h"
+#include "complete.h"
 #include "dir.h"
 #include "inode.h"
 #include "names.h"
@@ -18,28 +19,6 @@
 #include "pagecache.h"
 
 /* ---- looking up ---- */
-
-/*
- * A directory is complete while every name in it is in the dcache: it was made
- * under this delegation, and none was dropped since (archil_d_prune()). What
- * is not cached there is not there.
- */
-static bool archil_dir_complete(struct inode *dir, u64 *commit)
-{
-	struct archil_inode *ai = archil_i(dir);
-	struct archil_deleg *d;
-	bool complete;
-
-	if (!READ_ONCE(ai->complete))
-		return false;
-	d = archil_deleg_told(dir);
-	complete = d && READ_ONCE(d->state) <= ARCHIL_OWN_DRAINING &&
-		   READ_ONCE(ai->complete) == d->number;
-	if (complete)
-		*commit = d->commit;
-	archil_deleg_put(d);
-	return complete;
-}
 
 /* -ENOENT comes with the commit too. */
 static struct inode *archil_lookup_ask(struct inode *dir, const struct qstr *name, u64 *commit)
@@ -91,7 +70,7 @@ static void archil_drop_old_name(struct inode *inode, struct inode *dir)
 		return;
 	parent = dget_parent(old);
 	if (!IS_ROOT(old) && d_inode(parent) != dir) {
-		WRITE_ONCE(archil_i(d_inode(parent))->complete, 0);
+		archil_dir_incomplete(d_inode(parent));
 		d_invalidate(old);
 	}
 	dput(parent);
@@ -287,7 +266,7 @@ static struct inode *archil_create_log(struct inode *dir, struct dentry *dentry,
 {
 	bool tmp = rec->flags & ARCHIL_CREATE_TMPFILE;
 	struct archil_wattr attr;
-	struct archil_entry *e;
+	struct archil_batch_rec *e;
 	struct archil_deleg *d;
 	struct inode *inode;
 	u64 seq;
@@ -298,15 +277,14 @@ static struct inode *archil_create_log(struct inode *dir, struct dentry *dentry,
 		if (err)
 			return ERR_PTR(err);
 		rec->cookie = tmp ? 0 : archil_cookie(dir);
-		e = archil_entry_new(archil_mnt(dir->i_sb), rec, GFP_KERNEL_ACCOUNT,
-				     ARCHIL_ENTRY_WAIT);
+		e = archil_log_rec_new(archil_mnt(dir->i_sb), rec, ARCHIL_LOG_WAIT);
 		if (IS_ERR(e))
 			return ERR_CAST(e);
 		err = archil_deleg_enter(dir, &d);
 		if (!err && (tmp || (rec->cookie == archil_cookie(dir) &&
 				     archil_name_under(dentry, d))))
 			break;
-		archil_entry_free(archil_mnt(dir->i_sb), e);
+		archil_log_rec_free(archil_mnt(dir->i_sb), e);
 		if (!err) {
 			/* A new one: neither cookies nor names were known under it. */
 			archil_deleg_leave(d);
@@ -322,14 +300,14 @@ static struct inode *archil_create_log(struct inode *dir, struct dentry *dentry,
 	attr.deleg = cpu_to_le64(d->number);
 	inode = archil_iget(dir->i_sb, &attr, d->commit, rec->data, rec->data_len);
 	if (IS_ERR(inode)) {
-		archil_entry_free(archil_mnt(dir->i_sb), e);
+		archil_log_rec_free(archil_mnt(dir->i_sb), e);
 		archil_deleg_leave(d);
 		return inode;
 	}
 	if (tmp) {
 		err = archil_orphan_prepare(inode);
 		if (err) {
-			archil_entry_free(archil_mnt(dir->i_sb), e);
+			archil_log_rec_free(archil_mnt(dir->i_sb), e);
 			goto out;
 		}
 		set_bit(ARCHIL_I_ORPHAN, &archil_i(inode)->flags);
@@ -341,9 +319,9 @@ static struct inode *archil_create_log(struct inode *dir, struct dentry *dentry,
 	if (seq) {
 		archil_i(inode)->last_seq = seq;
 		if (S_ISDIR(rec->mode))
-			archil_i(inode)->complete = d->number;
+			archil_dir_begins(inode, d->number);
 		if (!tmp) {
-			archil_i(dir)->next_cookie++;
+			archil_dir_list(dir, dentry, archil_i(dir)->next_cookie++);
 			archil_name_seen(dentry, d->commit);
 			ihold(inode);
 			d_instantiate(dentry, inode);
@@ -383,7 +361,7 @@ static struct inode *archil_create_sync(struct inode *dir, struct dentry *dentry
 	if (IS_ERR(inode))
 		return inode;
 	if (S_ISDIR(rec->mode))
-		archil_i(inode)->complete = le64_to_cpu(rep.grant.number);
+		archil_dir_begins(inode, le64_to_cpu(rep.grant.number));
 	archil_name_seen(dentry, commit);
 	ihold(inode);
 	d_instantiate(dentry, inode);
@@ -504,7 +482,7 @@ static int archil_link(struct dentry *old, struct inode *dir, struct dentry *den
 	};
 	struct timespec64 now = current_time(dir);
 	struct archil_deleg *d;
-	struct archil_entry *e;
+	struct archil_batch_rec *e;
 	u64 seq;
 	int err;
 
@@ -518,18 +496,18 @@ static int archil_link(struct dentry *old, struct inode *dir, struct dentry *den
 	if (archil_same_deleg(inode, d)) {
 		rec.cookie = archil_cookie(dir);
 		archil_deleg_leave(d);
-		e = archil_entry_new(m, &rec, GFP_KERNEL_ACCOUNT, ARCHIL_ENTRY_WAIT);
+		e = archil_log_rec_new(m, &rec, ARCHIL_LOG_WAIT);
 		if (IS_ERR(e))
 			return PTR_ERR(e);
 		err = archil_own_name(dir, dentry, &d);
 		if (err) {
-			archil_entry_free(m, e);
+			archil_log_rec_free(m, e);
 			return err;
 		}
 		if (archil_same_deleg(inode, d) && rec.cookie == archil_cookie(dir)) {
 			seq = archil_log_append(d, e);
 			if (seq) {
-				archil_i(dir)->next_cookie++;
+				archil_dir_list(dir, dentry, archil_i(dir)->next_cookie++);
 				archil_inode_linked(inode, seq, now, 1);
 				archil_orphan_cancel(inode);
 				archil_dir_changed(dir, seq, now, 0);
@@ -539,7 +517,7 @@ static int archil_link(struct dentry *old, struct inode *dir, struct dentry *den
 			}
 			return archil_dir_done(d, seq);
 		}
-		archil_entry_free(m, e);
+		archil_log_rec_free(m, e);
 	}
 	archil_deleg_leave(d);
 
@@ -569,7 +547,7 @@ static int archil_remove(struct inode *dir, struct dentry *dentry)
 		.name = dentry->d_name.name,
 		.name_len = dentry->d_name.len,
 	};
-	struct archil_entry *e;
+	struct archil_batch_rec *e;
 	struct archil_deleg *d;
 	u64 seq, number;
 	int err;
@@ -589,20 +567,20 @@ again:
 	if (!isdir && inode->i_nlink > 1)
 		return archil_unlink_across(dir, dentry, &rec);
 
-	e = archil_entry_new(m, &rec, GFP_KERNEL_ACCOUNT, ARCHIL_ENTRY_FREE);
+	e = archil_log_rec_new(m, &rec, ARCHIL_LOG_WAIT);
 	if (IS_ERR(e))
 		return PTR_ERR(e);
 	err = S_ISREG(inode->i_mode) ? archil_orphan_prepare(inode) : 0;
 	if (!err)
 		err = archil_own_name(dir, dentry, &d);
 	if (err) {
-		archil_entry_free(m, e);
+		archil_log_rec_free(m, e);
 		return err;
 	}
 	if (d->number != number) {
 		/* Another one: it need not be empty any more, nor have one link. */
 		archil_deleg_leave(d);
-		archil_entry_free(m, e);
+		archil_log_rec_free(m, e);
 		goto again;
 	}
 	archil_inode_own(archil_i(inode), d, READ_ONCE(m->delegs.epoch));
@@ -611,6 +589,8 @@ again:
 		if (S_ISREG(inode->i_mode))
 			set_bit(ARCHIL_I_ORPHAN, &archil_i(inode)->flags);
 		archil_inode_linked(inode, seq, now, isdir ? -(int)inode->i_nlink : -1);
+		archil_unmark_dirty(inode);
+		archil_dir_unlist(dentry);
 		archil_dir_changed(dir, seq, now, isdir ? -1 : 0);
 		archil_name_seen(dentry, d->commit);
 	}
@@ -637,9 +617,31 @@ static int archil_own_both(struct inode *old_dir, struct dentry *old, struct ino
 	return err2 == -EBUSY ? err2 : err ?: err2;
 }
 
+/* The dentries are about to change places, or the old one to take the place of the new. */
+static void archil_rename_listed(struct inode *old_dir, struct dentry *old, struct inode *new_dir,
+				 struct dentry *new, bool exchange)
+{
+	u64 old_cookie = archil_dir_cookie_of(old), new_cookie = archil_dir_cookie_of(new);
+
+	archil_dir_unlist(old);
+	archil_dir_unlist(new);
+	if (!exchange) {
+		archil_dir_list(new_dir, old, archil_i(new_dir)->next_cookie++);
+		return;
+	}
+	if (new_cookie)
+		archil_dir_list(new_dir, old, new_cookie);
+	else
+		archil_dir_incomplete(new_dir);
+	if (old_cookie)
+		archil_dir_list(old_dir, new, old_cookie);
+	else
+		archil_dir_incomplete(old_dir);
+}
+
 /* What the log may carry: both directories, what moves and what it replaces, in one delegation. */
 static int archil_rename_log(struct archil_deleg *d, struct inode *old_dir, struct dentry *old,
-			     struct inode *new_dir, struct dentry *new, struct archil_entry *e,
+			     struct inode *new_dir, struct dentry *new, struct archil_batch_rec *e,
 			     bool exchange, struct timespec64 now)
 {
 	struct inode *inode = d_inode(old), *target = d_inode(new);
@@ -653,11 +655,9 @@ static int archil_rename_log(struct archil_deleg *d, struct inode *old_dir, stru
 		old_links = (exchange && tdir) - isdir;
 		new_links = isdir - (exchange && tdir);
 	}
-	if (!exchange) {
-		archil_i(new_dir)->next_cookie++;
-		if (tdir)
-			new_links--;
-	}
+	archil_rename_listed(old_dir, old, new_dir, new, exchange);
+	if (!exchange && tdir)
+		new_links--;
 	archil_inode_linked(inode, seq, now, 0);
 	if (target && exchange) {
 		archil_inode_linked(target, seq, now, 0);
@@ -666,6 +666,7 @@ static int archil_rename_log(struct archil_deleg *d, struct inode *old_dir, stru
 			set_bit(ARCHIL_I_ORPHAN, &archil_i(target)->flags);
 		archil_inode_own(archil_i(target), d, READ_ONCE(d->mount->delegs.epoch));
 		archil_inode_linked(target, seq, now, tdir ? -(int)target->i_nlink : -1);
+		archil_unmark_dirty(target);
 	}
 	archil_dir_changed(old_dir, seq, now, old_links);
 	if (new_dir != old_dir || new_links)
@@ -695,7 +696,7 @@ static int archil_rename(struct mnt_idmap *idmap, struct inode *old_dir, struct 
 		.new_name_len = new->d_name.len,
 	};
 	struct archil_deleg *d;
-	struct archil_entry *e;
+	struct archil_batch_rec *e;
 	u64 number;
 	bool one;
 	int err;
@@ -728,14 +729,14 @@ again:
 		return archil_rename_across(old_dir, old, new_dir, new, &rec);
 
 	rec.cookie = exchange ? 0 : archil_cookie(new_dir);
-	e = archil_entry_new(m, &rec, GFP_KERNEL_ACCOUNT, ARCHIL_ENTRY_WAIT);
+	e = archil_log_rec_new(m, &rec, ARCHIL_LOG_WAIT);
 	if (IS_ERR(e))
 		return PTR_ERR(e);
 	err = target && S_ISREG(target->i_mode) && !exchange ? archil_orphan_prepare(target) : 0;
 	if (!err)
 		err = archil_own_name(new_dir, new, &d);
 	if (err) {
-		archil_entry_free(m, e);
+		archil_log_rec_free(m, e);
 		return err;
 	}
 	one = archil_same_deleg(old_dir, d) && archil_same_deleg(inode, d) &&
@@ -745,7 +746,7 @@ again:
 		return archil_rename_log(d, old_dir, old, new_dir, new, e, exchange, now);
 	one = d->number == number;
 	archil_deleg_leave(d);
-	archil_entry_free(m, e);
+	archil_log_rec_free(m, e);
 	/* Another one: a target need not be empty any more, nor have one link. */
 	if (!one)
 		goto again;

@@ -151,7 +151,7 @@ static loff_t archil_llseek(struct file *file, loff_t off, int whence)
 /* ---- fallocate ---- */
 
 /* Append one record of an inode that is locked and entered; its number, or 0. */
-static u64 archil_append(struct inode *inode, struct archil_deleg *d, struct archil_entry *e)
+static u64 archil_append(struct inode *inode, struct archil_deleg *d, struct archil_batch_rec *e)
 {
 	struct archil_inode *ai = archil_i(inode);
 	u64 seq = archil_log_append(d, e);
@@ -170,23 +170,23 @@ static int archil_falloc_record(struct file *file, struct archil_record *rec, lo
 	struct archil_mount *m = archil_mnt(inode->i_sb);
 	struct archil_inode *ai = archil_i(inode);
 	struct timespec64 now = current_time(inode);
-	struct archil_entry *e;
+	struct archil_batch_rec *e;
 	struct archil_deleg *d;
 	u64 seq;
 	int err;
 
 	rec->ino = ai->ino;
 	archil_time_to_wire(&rec->time, now);
-	e = archil_entry_new(m, rec, GFP_KERNEL_ACCOUNT, ARCHIL_ENTRY_WAIT);
+	e = archil_log_rec_new(m, rec, ARCHIL_LOG_WAIT);
 	if (IS_ERR(e))
 		return PTR_ERR(e);
 	err = archil_own(inode, false, NULL, &d);
 	if (err) {
-		archil_entry_free(m, e);
+		archil_log_rec_free(m, e);
 		return archil_file_lost(file) ? -EIO : err;
 	}
 	if (archil_file_lost(file)) {
-		archil_entry_free(m, e);
+		archil_log_rec_free(m, e);
 		archil_deleg_leave(d);
 		return -EIO;
 	}

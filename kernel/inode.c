@@ -64,6 +64,7 @@ struct inode *archil_alloc_inode(struct super_block *sb)
 	INIT_LIST_HEAD(&ai->own_list);
 	INIT_LIST_HEAD(&ai->dirty_list);
 	INIT_WORK(&ai->size_work, archil_size_work);
+	archil_listing_init(&ai->listing);
 	return &ai->vfs;
 }
 
@@ -85,6 +86,8 @@ void archil_evict_inode(struct inode *inode)
 	spin_unlock(&ai->lock);
 	cancel_work_sync(&ai->size_work);
 	clear_inode(inode);
+	if (S_ISDIR(inode->i_mode))
+		archil_listing_exit(inode);
 	archil_credit_return(archil_mnt(inode->i_sb), atomic64_xchg(&ai->charged, 0));
 	d = archil_inode_disown(ai);
 	archil_orphan_release(inode, d);
@@ -347,12 +350,30 @@ static bool archil_deleg_live(const struct archil_deleg *d)
 	return d && READ_ONCE(d->state) <= ARCHIL_OWN_DRAINING;
 }
 
+/* As good as it gets, under a delegation, without references: for walks under RCU. */
+static bool archil_inode_valid_owned(struct archil_inode *ai)
+{
+	struct archil_mount *m = archil_mnt(ai->vfs.i_sb);
+	struct archil_deleg *d;
+	bool valid;
+
+	rcu_read_lock();
+	d = READ_ONCE(ai->own);	/* freed by RCU */
+	valid = archil_deleg_live(d) && READ_ONCE(ai->own_epoch) == READ_ONCE(m->delegs.epoch) &&
+		READ_ONCE(ai->commit) >= d->commit;
+	rcu_read_unlock();
+	return valid;
+}
+
 bool archil_inode_valid(struct inode *inode)
 {
 	struct archil_inode *ai = archil_i(inode);
-	struct archil_deleg *d = archil_deleg_told(inode);
+	struct archil_deleg *d;
 	bool valid;
 
+	if (archil_inode_valid_owned(ai))
+		return true;
+	d = archil_deleg_told(inode);
 	if (archil_deleg_live(d)) {
 		valid = ai->commit >= d->commit;
 	} else {
@@ -498,7 +519,8 @@ int archil_permission(struct mnt_idmap *idmap, struct inode *inode, int mask)
 {
 	int err;
 
-	if (!time_before(jiffies, READ_ONCE(archil_i(inode)->expires))) {
+	if (!archil_inode_valid_owned(archil_i(inode)) &&
+	    !time_before(jiffies, READ_ONCE(archil_i(inode)->expires))) {
 		if (mask & MAY_NOT_BLOCK)
 			return -ECHILD;
 		err = archil_revalidate_way(inode);
@@ -551,7 +573,7 @@ int archil_setattr(struct mnt_idmap *idmap, struct dentry *dentry, struct iattr 
 	/* Through a descriptor that was opened before; an open with O_TRUNC is by name. */
 	bool by_file = (ia->ia_valid & ATTR_FILE) && !(ia->ia_valid & ATTR_OPEN);
 	struct archil_record rec = { };
-	struct archil_entry *e;
+	struct archil_batch_rec *e;
 	struct archil_deleg *d;
 	u64 seq;
 	int err;
@@ -568,7 +590,7 @@ int archil_setattr(struct mnt_idmap *idmap, struct dentry *dentry, struct iattr 
 	if ((ia->ia_valid & ATTR_SIZE) && ia->ia_size != i_size_read(inode))
 		ia->ia_valid |= ATTR_MTIME | ATTR_CTIME;
 	archil_setattr_record(inode, ia, &rec);
-	e = archil_entry_new(m, &rec, GFP_KERNEL_ACCOUNT, ARCHIL_ENTRY_WAIT);
+	e = archil_log_rec_new(m, &rec, ARCHIL_LOG_WAIT);
 	if (IS_ERR(e))
 		return PTR_ERR(e);
 	if (ia->ia_valid & ATTR_SIZE) {
@@ -609,7 +631,7 @@ int archil_setattr(struct mnt_idmap *idmap, struct dentry *dentry, struct iattr 
 	return seq ? 0 : -EIO;
 
 err_entry:
-	archil_entry_free(m, e);
+	archil_log_rec_free(m, e);
 	return err;
 }
 

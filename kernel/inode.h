@@ -5,6 +5,7 @@
 
 #include <linux/fs.h>
 
+#include "complete.h"
 #include "super.h"
 
 enum archil_inode_flag {
@@ -47,9 +48,9 @@ struct archil_inode {
 
 	atomic_t lost;			/* how often ownership was forced away */
 	atomic_t given;			/* how often it was given back */
-	struct archil_entry *release;	/* an orphan's last record, made in advance */
+	struct archil_batch_rec *release;	/* an orphan's last record, made in advance */
 	u64 next_cookie;		/* directory: for the next entry; from the server; owner only */
-	u64 complete;			/* directory: the delegation under which all its names are cached */
+	struct archil_listing listing;	/* directory: its names, while all are cached */
 };
 
 static inline struct archil_inode *archil_i(const struct inode *inode)

@@ -20,24 +20,20 @@
 #include "inode.h"
 #include "names.h"
 
-struct archil_name {
-	u64 commit;
-	unsigned long expires;		/* jiffies */
-	u32 epoch;			/* delegs->names_epoch when it was seen */
-	struct rcu_head rcu;
-};
-
 static int archil_d_init(struct dentry *dentry)
 {
 	struct archil_name *name = kzalloc(sizeof(*name), GFP_KERNEL_ACCOUNT);
 
+	if (!name)
+		return -ENOMEM;
+	name->dentry = dentry;
 	dentry->d_fsdata = name;
-	return name ? 0 : -ENOMEM;
+	return 0;
 }
 
 static void archil_d_release(struct dentry *dentry)
 {
-	struct archil_name *name = dentry->d_fsdata;
+	struct archil_name *name = archil_name_of(dentry);
 
 	if (name)
 		kfree_rcu(name, rcu);
@@ -48,17 +44,18 @@ static void archil_d_prune(struct dentry *dentry)
 {
 	struct inode *dir;
 
+	archil_dir_unlist(dentry);
 	if (d_is_negative(dentry) || IS_ROOT(dentry))
 		return;
 	dir = d_inode(dentry->d_parent);
 	if (dir)
-		WRITE_ONCE(archil_i(dir)->complete, 0);
+		archil_dir_incomplete(dir);
 }
 
 void archil_name_seen(struct dentry *dentry, u64 commit)
 {
 	struct archil_mount *m = archil_mnt(dentry->d_sb);
-	struct archil_name *name = dentry->d_fsdata;
+	struct archil_name *name = archil_name_of(dentry);
 
 	WRITE_ONCE(name->commit, commit);
 	WRITE_ONCE(name->expires, jiffies + m->cache_ttl * HZ);
@@ -70,7 +67,7 @@ static bool archil_name_valid(struct dentry *dentry, struct inode *dir, unsigned
 {
 	bool make = d_is_negative(dentry) && (flags & (LOOKUP_CREATE | LOOKUP_RENAME_TARGET));
 	struct archil_mount *m = archil_mnt(dentry->d_sb);
-	struct archil_name *name = dentry->d_fsdata;
+	struct archil_name *name = archil_name_of(dentry);
 	struct archil_inode *ai = archil_i(dir);
 	struct archil_deleg *d;
 	bool valid = false;
@@ -90,7 +87,7 @@ static bool archil_name_valid(struct dentry *dentry, struct inode *dir, unsigned
 
 bool archil_name_under(struct dentry *dentry, const struct archil_deleg *d)
 {
-	struct archil_name *name = dentry->d_fsdata;
+	struct archil_name *name = archil_name_of(dentry);
 
 	return READ_ONCE(name->epoch) == READ_ONCE(d->mount->delegs.names_epoch) &&
 	       READ_ONCE(name->commit) >= d->commit;
@@ -124,7 +121,7 @@ static int archil_d_revalidate(struct inode *dir, const struct qstr *qname,
 	ret = archil_name_valid(dentry, inode, flags) ? 1 : archil_name_ask(inode, dentry);
 	/* The VFS drops the name without asking archil_d_prune(). */
 	if (!ret)
-		WRITE_ONCE(archil_i(inode)->complete, 0);
+		archil_dir_incomplete(inode);
 	dput(parent);
 	return ret;
 }

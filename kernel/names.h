@@ -5,7 +5,24 @@
 
 #include <linux/dcache.h>
 
+#include "complete.h"
+
 struct archil_deleg;
+
+/* A dentry's d_fsdata. */
+struct archil_name {
+	struct dentry *dentry;
+	struct archil_listed listed;
+	u64 commit;
+	unsigned long expires;		/* jiffies */
+	u32 epoch;			/* delegs->names_epoch when it was seen */
+	struct rcu_head rcu;
+};
+
+static inline struct archil_name *archil_name_of(const struct dentry *dentry)
+{
+	return dentry->d_fsdata;
+}
 
 /* This dentry, positive or negative, is what the server said at a commit. */
 void archil_name_seen(struct dentry *dentry, u64 commit);

@@ -16,17 +16,17 @@
 #include "inode.h"
 #include "orphan.h"
 
-static struct archil_entry *archil_release_new(struct archil_mount *m, u64 ino)
+static struct archil_batch_rec *archil_release_new(struct archil_mount *m, u64 ino)
 {
 	struct archil_record rec = { .type = ARCHIL_REC_RELEASE, .ino = ino };
 
-	return archil_entry_new(m, &rec, GFP_NOFS, ARCHIL_ENTRY_FREE);
+	return archil_log_rec_new(m, &rec, ARCHIL_LOG_FREE);
 }
 
 int archil_orphan_prepare(struct inode *inode)
 {
 	struct archil_inode *ai = archil_i(inode);
-	struct archil_entry *e;
+	struct archil_batch_rec *e;
 
 	if (ai->release)
 		return 0;
@@ -43,7 +43,7 @@ void archil_orphan_cancel(struct inode *inode)
 
 	clear_bit(ARCHIL_I_ORPHAN, &ai->flags);
 	if (ai->release)
-		archil_entry_free(archil_mnt(inode->i_sb), ai->release);
+		archil_log_rec_free(archil_mnt(inode->i_sb), ai->release);
 	ai->release = NULL;
 }
 
@@ -109,13 +109,13 @@ void archil_orphan_release(struct inode *inode, struct archil_deleg *d)
 {
 	struct archil_mount *m = archil_mnt(inode->i_sb);
 	struct archil_inode *ai = archil_i(inode);
-	struct archil_entry *e = ai->release;
+	struct archil_batch_rec *e = ai->release;
 
 	ai->release = NULL;
 	if (!e)
 		return;
 	if (!d || !test_bit(ARCHIL_I_ORPHAN, &ai->flags)) {
-		archil_entry_free(m, e);
+		archil_log_rec_free(m, e);
 		return;
 	}
 	spin_lock(&m->delegs.lock);
@@ -126,7 +126,8 @@ void archil_orphan_release(struct inode *inode, struct archil_deleg *d)
 			archil_deleg_put(d);
 		fallthrough;
 	case ARCHIL_OWN_DRAINING:
-		list_add_tail(&e->list, &d->releases);
+		e->next = d->releases;
+		d->releases = e;
 		break;
 	default:
 		/* Under the lock: a drain that begins now waits for it. */
@@ -134,31 +135,29 @@ void archil_orphan_release(struct inode *inode, struct archil_deleg *d)
 		archil_log_append(d, e);
 	}
 	spin_unlock(&m->delegs.lock);
-	archil_log_kick(d);
+	if (!d->origin)
+		archil_log_kick(d);
 }
 
 void archil_orphans_go_on(struct archil_deleg *d)
 {
-	struct archil_entry *e, *next;
+	struct archil_batch_rec *e;
 
 	lockdep_assert_held(&d->mount->delegs.lock);
-	list_for_each_entry_safe(e, next, &d->releases, list) {
-		list_del(&e->list);
+	while ((e = d->releases)) {
+		d->releases = e->next;
 		WRITE_ONCE(d->released, !d->origin);
 		archil_log_append(d, e);
 	}
 }
 
-static void archil_orphan_release_late(struct archil_mount *m, struct archil_entry *e)
+static void archil_orphan_release_late(struct archil_mount *m, struct archil_batch_rec *e)
 {
-	struct archil_record rec;
 	struct archil_wattr attr;
 	struct archil_deleg *d;
-	size_t pos = 0;
 	u64 commit;
 
-	if (archil_record_next(e->data, e->len, &pos, &rec) <= 0 ||
-	    archil_ask_attr_of(m, rec.ino, &attr, &commit))
+	if (archil_ask_attr_of(m, e->rec.ino, &attr, &commit))
 		goto out;
 	mutex_lock(&m->delegs.orphan_mutex);
 	d = archil_orphan_deleg(m, &attr, commit);
@@ -171,19 +170,21 @@ static void archil_orphan_release_late(struct archil_mount *m, struct archil_ent
 	archil_deleg_put(d);
 	return;
 out:
-	archil_entry_free(m, e);
+	archil_log_rec_free(m, e);
 }
 
 void archil_orphans_closed(struct archil_deleg *d)
 {
-	struct archil_entry *e, *next;
-	LIST_HEAD(late);
+	struct archil_batch_rec *e, *late;
 
 	spin_lock(&d->mount->delegs.lock);
-	list_splice_init(&d->releases, &late);
+	late = d->releases;
+	d->releases = NULL;
 	spin_unlock(&d->mount->delegs.lock);
-	list_for_each_entry_safe(e, next, &late, list)
+	while ((e = late)) {
+		late = e->next;
 		archil_orphan_release_late(d->mount, e);
+	}
 }
 
 void archil_orphans_work(struct work_struct *work)
@@ -196,8 +197,10 @@ void archil_orphans_work(struct work_struct *work)
 
 void archil_orphans_forget(struct archil_deleg *d)
 {
-	struct archil_entry *e, *next;
+	struct archil_batch_rec *e;
 
-	list_for_each_entry_safe(e, next, &d->releases, list)
-		archil_entry_free(d->mount, e);
+	while ((e = d->releases)) {
+		d->releases = e->next;
+		archil_log_rec_free(d->mount, e);
+	}
 }

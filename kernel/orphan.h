@@ -4,7 +4,7 @@
 #define ARCHIL_ORPHAN_H
 
 struct archil_deleg;
-struct archil_entry;
+struct archil_batch_rec;
 struct inode;
 struct work_struct;
 

@@ -199,6 +199,20 @@ void archil_mark_dirty(struct inode *inode)
 	archil_commit_soon(m);
 }
 
+void archil_unmark_dirty(struct inode *inode)
+{
+	struct archil_inode *ai = archil_i(inode);
+	struct archil_mount *m = archil_mnt(inode->i_sb);
+	bool was;
+
+	spin_lock(&m->dirty_lock);
+	was = !list_empty(&ai->dirty_list);
+	list_del_init(&ai->dirty_list);
+	spin_unlock(&m->dirty_lock);
+	if (was)
+		iput(inode);	/* not the last reference */
+}
+
 bool archil_inode_dirty(struct inode *inode)
 {
 	struct archil_inode *ai = archil_i(inode);
@@ -319,22 +333,16 @@ static struct folio *archil_write_begin(struct inode *inode, loff_t pos, size_t 
  * @e. -EAGAIN: a store through a mapping came between, the bytes travel in bulk. -EIO.
  */
 static int archil_append_content(struct inode *inode, struct archil_deleg *d, struct folio *folio,
-				 loff_t pos, size_t len, struct archil_entry *e)
+				 loff_t pos, size_t len, struct archil_batch_rec *e)
 {
 	struct archil_inode *ai = archil_i(inode);
 	void *data = kmap_local_folio(folio, offset_in_folio(folio, pos));
-	struct archil_record rec = {
-		.type = ARCHIL_REC_CONTENT,
-		.ino = ai->ino,
-		.off = pos,
-		.data = data,
-		.data_len = len,
-	};
+	struct archil_time time;
 	u64 seq = 0;
 	int err;
 
-	archil_time_to_wire(&rec.time, inode_get_mtime(inode));
-	archil_entry_fill(e, &rec);
+	archil_time_to_wire(&time, inode_get_mtime(inode));
+	archil_log_rec_fill(d->mount, e, data, len, &time);
 	kunmap_local(data);
 	/* Test and append at once: no WRITE is sent before the last CONTENT is in the log. */
 	spin_lock(&ai->lock);
@@ -350,11 +358,11 @@ static int archil_append_content(struct inode *inode, struct archil_deleg *d, st
 	}
 	spin_unlock(&ai->lock);
 	if (err == -EAGAIN)
-		archil_entry_free(d->mount, e);
+		archil_log_rec_free(d->mount, e);
 	return err;
 }
 
-static struct archil_entry *archil_content_entry(struct inode *inode, loff_t pos, size_t len)
+static struct archil_batch_rec *archil_content_entry(struct inode *inode, loff_t pos, size_t len)
 {
 	struct archil_record rec = {
 		.type = ARCHIL_REC_CONTENT,
@@ -363,7 +371,7 @@ static struct archil_entry *archil_content_entry(struct inode *inode, loff_t pos
 		.data_len = len,
 	};
 
-	return archil_entry_reserve(archil_mnt(inode->i_sb), &rec, GFP_KERNEL_ACCOUNT);
+	return archil_log_rec_new(archil_mnt(inode->i_sb), &rec, ARCHIL_LOG_WAIT);
 }
 
 /* One folio's worth. Bytes copied (0: fault the source in and try again), or an error. */
@@ -372,7 +380,7 @@ static ssize_t archil_write_one(struct kiocb *iocb, struct inode *inode, loff_t 
 {
 	struct archil_mount *m = archil_mnt(inode->i_sb);
 	bool small = archil_is_small(inode, pos + len);
-	struct archil_entry *e = NULL;
+	struct archil_batch_rec *e = NULL;
 	struct archil_deleg *d;
 	struct folio *folio;
 	size_t copied = 0;
@@ -383,7 +391,7 @@ static ssize_t archil_write_one(struct kiocb *iocb, struct inode *inode, loff_t 
 		if (IS_ERR(e))
 			return PTR_ERR(e);
 	} else {
-		err = archil_credit_take(m, PAGE_SIZE, false);
+		err = archil_credit_take(m, PAGE_SIZE);
 		if (err)
 			return err;
 	}
@@ -453,7 +461,7 @@ out:
 		return copied;
 err_credit:
 	if (e)
-		archil_entry_free(m, e);
+		archil_log_rec_free(m, e);
 	if (!small)
 		archil_credit_return(m, PAGE_SIZE);
 	return err;
@@ -507,7 +515,7 @@ vm_fault_t archil_page_mkwrite(struct vm_fault *vmf)
 	int err;
 
 	sb_start_pagefault(inode->i_sb);
-	err = archil_credit_take(m, folio_size(folio), false);
+	err = archil_credit_take(m, folio_size(folio));
 	if (err)
 		goto out;
 	folio_lock(folio);

@@ -47,8 +47,12 @@ void archil_zero_tail(struct inode *inode);
 void archil_blocks_add(struct inode *inode, s64 bytes);
 /* Pages were dropped: if none is dirty any more, their credit is free again. */
 void archil_credit_of_clean(struct inode *inode);
-/* It has: look at it at the next commit. */
+/* Small contents of it are in the log and not durable: so its pages can not be clean yet. */
+bool archil_content_pending(struct inode *inode);
+/* It is dirty: look at it at the next commit. */
 void archil_mark_dirty(struct inode *inode);
+/* It lost its last name: nothing of it is written back for the sake of commit=. */
+void archil_unmark_dirty(struct inode *inode);
 /*
  * Write the pages back, wait, and append the size and times that this makes
  * true. 0, -EINTR if @killable, -ENOMEM. Errors of the writes are in the mapping.

@@ -9,6 +9,7 @@
  */
 #include <linux/slab.h>
 
+#include "complete.h"
 #include "dir.h"
 #include "inode.h"
 #include "ioctl.h"
@@ -17,6 +18,7 @@
 
 #define ARCHIL_DIR_BUF	(128u << 10)
 #define ARCHIL_DIR_PRIME	16384	/* entries of a listing that become names in memory */
+#define ARCHIL_DIR_STEP		16	/* names taken from memory at a time */
 
 struct archil_dir_file {
 	void *buf;			/* payload of one READDIR; kvmalloc */
@@ -24,9 +26,11 @@ struct archil_dir_file {
 	u64 cookie;			/* position that buf + pos continues; f_pos_lock */
 	bool eof;			/* nothing follows the buffer */
 	u64 commit;			/* at which the buffer was read */
-	u64 deleg, last;		/* what covered the directory when it was asked for, its last record */
+	u64 deleg, appended;		/* what covered the directory when it was asked for, its log then */
 	unsigned long asked;		/* jiffies */
 	unsigned int primed;		/* entries that were made names of */
+	u64 read_deleg;			/* read from the beginning under this one, and all primed; or 0 */
+	u32 read_gen;			/* archil_dir_reading() */
 };
 
 static int archil_dir_open(struct inode *inode, struct file *file)
@@ -120,53 +124,64 @@ int archil_dir_empty(struct inode *dir)
 	return err;
 }
 
-/* An entry of a listing as a name in memory; what fails is asked for when it is needed. */
-static void archil_dir_prime(struct dentry *parent, const struct archil_dirent *de,
-			     const char *name, unsigned int name_len, u64 commit)
+/*
+ * An entry of a listing as a name in memory; what fails is asked for when it is needed.
+ * @list: and in the directory's listing. Returns whether it is there.
+ */
+static bool archil_dir_prime(struct dentry *parent, const struct archil_dirent *de,
+			     const char *name, unsigned int name_len, u64 commit, bool list)
 {
 	DECLARE_WAIT_QUEUE_HEAD_ONSTACK(wq);
 	struct qstr qname = QSTR_INIT(name, name_len);
 	struct dentry *dentry, *alias;
 	struct inode *inode;
+	bool there = false;
 
-	if (S_ISLNK(le32_to_cpu(de->attr.mode)))
-		return;		/* its target is not in the listing */
 	qname.hash = full_name_hash(parent, name, name_len);
 	dentry = d_lookup(parent, &qname);
+	if (!dentry && S_ISLNK(le32_to_cpu(de->attr.mode)))
+		return false;	/* its target is not in the listing */
 	if (!dentry)
 		dentry = d_alloc_parallel(parent, &qname, &wq);
 	if (IS_ERR(dentry))
-		return;
+		return false;
 	if (!d_in_lookup(dentry)) {
 		inode = d_inode(dentry);
 		if (inode && archil_i(inode)->ino == le64_to_cpu(de->attr.ino) &&
-		    !archil_inode_update(inode, &de->attr, commit))
+		    !archil_inode_update(inode, &de->attr, commit)) {
 			archil_name_seen(dentry, commit);
-		dput(dentry);
-		return;
+			there = true;
+		}
+		goto out;
 	}
 	inode = archil_iget(parent->d_sb, &de->attr, commit, NULL, 0);
 	if (!IS_ERR(inode)) {
 		archil_name_seen(dentry, commit);
 		alias = d_splice_alias(inode, dentry);
-		if (!IS_ERR_OR_NULL(alias))
-			archil_name_seen(alias, commit);
+		there = !IS_ERR(alias);
 	} else {
 		alias = NULL;
 	}
 	d_lookup_done(dentry);
-	if (!IS_ERR_OR_NULL(alias))
-		dput(alias);
+	if (!IS_ERR_OR_NULL(alias)) {
+		archil_name_seen(alias, commit);
+		dput(dentry);
+		dentry = alias;
+	}
+out:
+	if (there && list)
+		archil_dir_list_read(d_inode(parent), dentry, le64_to_cpu(de->cookie));
 	dput(dentry);
+	return there;
 }
 
-/* What covers the directory, and the last record of that. */
-static u64 archil_dir_covered(struct inode *dir, u64 *last)
+/* What covers the directory, and how much was appended to that. */
+static u64 archil_dir_covered(struct inode *dir, u64 *appended)
 {
 	struct archil_deleg *d = archil_deleg_of(dir, NULL);
 	u64 number = d ? d->number : 0;
 
-	*last = d ? archil_log_last(d) : 0;
+	*appended = d ? archil_log_appended(d) : 0;
 	archil_deleg_put(d);
 	return number;
 }
@@ -177,41 +192,92 @@ static u64 archil_dir_covered(struct inode *dir, u64 *last)
  */
 static bool archil_dir_current(struct inode *dir, const struct archil_dir_file *df)
 {
-	u64 last, deleg = archil_dir_covered(dir, &last);
+	u64 appended, deleg = archil_dir_covered(dir, &appended);
 
-	return deleg == df->deleg && last == df->last &&
+	return deleg == df->deleg && appended == df->appended &&
 	       (deleg || time_before(jiffies, df->asked + HZ / 10));
 }
 
-static int archil_readdir(struct file *file, struct dir_context *ctx)
+/* The directory is locked, so an inode stays what it is. */
+static bool archil_dir_emit(struct dir_context *ctx, struct dentry *dentry)
+{
+	struct inode *inode = d_inode(dentry);
+	struct name_snapshot name;
+	bool room;
+
+	take_dentry_name_snapshot(&name, dentry);
+	room = dir_emit(ctx, name.name.name, name.name.len, archil_i(inode)->ino,
+			fs_umode_to_dtype(inode->i_mode));
+	release_dentry_name_snapshot(&name);
+	return room;
+}
+
+/* What memory has of a complete directory; -EAGAIN: not all of it. */
+static int archil_readdir_memory(struct inode *dir, struct dir_context *ctx)
+{
+	struct dentry *found[ARCHIL_DIR_STEP];
+	u64 cookies[ARCHIL_DIR_STEP];
+	bool more = true;
+	int i, n;
+
+	while (more) {
+		n = archil_dir_next(dir, ctx->pos, found, cookies, ARCHIL_DIR_STEP);
+		if (n <= 0)
+			return n;
+		for (i = 0; i < n; i++) {
+			if (more)
+				more = archil_dir_emit(ctx, found[i]);
+			if (more)
+				ctx->pos = cookies[i];
+			dput(found[i]);
+		}
+	}
+	return 0;
+}
+
+/* More from the server. */
+static int archil_dir_refill(struct inode *dir, struct archil_dir_file *df, u64 pos)
+{
+	u64 deleg = archil_dir_covered(dir, &df->appended);
+
+	if (pos < ARCHIL_COOKIE_FIRST) {
+		df->read_deleg = archil_owned(dir) ? deleg : 0;
+		df->read_gen = archil_dir_reading(dir);
+	} else if (deleg != df->read_deleg || pos != df->cookie) {
+		df->read_deleg = 0;
+	}
+	df->deleg = deleg;
+	df->asked = jiffies;
+	return archil_dir_fill(dir, df, pos);
+}
+
+static int archil_readdir_server(struct file *file, struct dir_context *ctx)
 {
 	struct inode *dir = file_inode(file);
 	struct archil_dir_file *df = file->private_data;
 	struct archil_dirent de;
 	unsigned int name_len;
 	const char *name;
-	bool current_buf;
+	bool current_buf, there;
 	size_t pos;
 	u64 cookie;
 	int ret;
 
-	if (!dir_emit_dots(file, ctx))
-		return 0;
 	ret = archil_ask_settled(dir);
 	if (ret)
 		return ret;
 	current_buf = df->buf && archil_dir_current(dir, df);
 	for (;;) {
 		if (!df->buf || df->cookie != ctx->pos || (df->pos == df->len && !df->eof)) {
-			df->deleg = archil_dir_covered(dir, &df->last);
-			df->asked = jiffies;
-			ret = archil_dir_fill(dir, df, ctx->pos);
+			ret = archil_dir_refill(dir, df, ctx->pos);
 			if (ret)
 				return ret;
 			current_buf = true;	/* the directory is locked since */
 		}
 		pos = df->pos;
 		ret = archil_dirent_next(df->buf, df->len, &pos, &de, &name, &name_len);
+		if (!ret && df->read_deleg && current_buf)
+			archil_dir_read(dir, df->read_gen, df->read_deleg);
 		if (ret <= 0)
 			return ret == -EPROTO ? -EUCLEAN : ret;
 		cookie = le64_to_cpu(de.cookie);
@@ -220,14 +286,33 @@ static int archil_readdir(struct file *file, struct dir_context *ctx)
 		if (!dir_emit(ctx, name, name_len, le64_to_cpu(de.attr.ino),
 			      fs_umode_to_dtype(le32_to_cpu(de.attr.mode))))
 			return 0;
+		there = false;
 		if (current_buf && df->primed < ARCHIL_DIR_PRIME) {
 			df->primed++;
-			archil_dir_prime(file_dentry(file), &de, name, name_len, df->commit);
+			there = archil_dir_prime(file_dentry(file), &de, name, name_len,
+						 df->commit, df->read_deleg);
 		}
+		if (!there)
+			df->read_deleg = 0;
 		df->pos = pos;
 		df->cookie = cookie;
 		ctx->pos = cookie;
 	}
+}
+
+static int archil_readdir(struct file *file, struct dir_context *ctx)
+{
+	u64 commit;
+	int ret;
+
+	if (!dir_emit_dots(file, ctx))
+		return 0;
+	if (archil_dir_complete(file_inode(file), &commit)) {
+		ret = archil_readdir_memory(file_inode(file), ctx);
+		if (ret != -EAGAIN)
+			return ret;
+	}
+	return archil_readdir_server(file, ctx);
 }
 
 static loff_t archil_dir_llseek(struct file *file, loff_t off, int whence)

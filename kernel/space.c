@@ -180,7 +180,7 @@ static int archil_credit_fetch(struct archil_mount *m, u64 want)
 	return 0;
 }
 
-int archil_credit_take(struct archil_mount *m, u64 bytes, bool nowait)
+int archil_credit_take(struct archil_mount *m, u64 bytes)
 {
 	struct archil_credit *credit = &m->credit;
 	bool asked = false, low;
@@ -209,8 +209,6 @@ int archil_credit_take(struct archil_mount *m, u64 bytes, bool nowait)
 			asked = true;
 		answers = credit->answers;
 		spin_unlock(&credit->lock);
-		if (nowait)
-			return -EAGAIN;
 		err = archil_credit_fetch(m, bytes + ARCHIL_CREDIT_WANT);
 		if (err)
 			return err;

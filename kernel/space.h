@@ -37,10 +37,9 @@ int archil_ino_new(struct archil_mount *m, u64 *ino);
 
 /*
  * Take credit for a change that grows. If there is too little the server is
- * asked and its answer awaited, killably, unless @nowait (-EAGAIN). -ENOSPC: it has
- * nothing to give; -EINTR; -EIO.
+ * asked and its answer awaited, killably. -ENOSPC: it has nothing to give; -EINTR; -EIO.
  */
-int archil_credit_take(struct archil_mount *m, u64 bytes, bool nowait);
+int archil_credit_take(struct archil_mount *m, u64 bytes);
 /* A change that had credit did not happen. */
 void archil_credit_return(struct archil_mount *m, u64 bytes);
 /* A change that had credit was acknowledged: it is the server's business now. */

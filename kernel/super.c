@@ -122,6 +122,12 @@ void archil_commit_soon(struct archil_mount *m)
 		queue_delayed_work(m->wq, &m->commit_work, m->commit * HZ);
 }
 
+void archil_commit_now(struct archil_mount *m)
+{
+	if (!test_and_set_bit(ARCHIL_COMMIT_NOW, &m->commit_flags))
+		mod_delayed_work(m->wq, &m->commit_work, 0);
+}
+
 /* Write one inode back, or find that it is clean. Puts the list's reference. */
 static void archil_commit_inode(struct archil_inode *ai)
 {
@@ -129,7 +135,9 @@ static void archil_commit_inode(struct archil_inode *ai)
 
 	/* A file without a name that nobody has open any more just goes. */
 	if (inode->i_nlink || atomic_read(&inode->i_count) > 1) {
-		filemap_fdatawrite(inode->i_mapping);
+		/* Small contents are clean when the log is: there is nothing to do but to send that. */
+		if (!archil_content_pending(inode))
+			filemap_fdatawrite(inode->i_mapping);
 		archil_size_update(inode);
 		smp_mb(); /* off the list before we look; pairs with archil_mark_dirty() */
 		if (archil_inode_dirty(inode) && !READ_ONCE(archil_mnt(inode->i_sb)->dying))
@@ -161,6 +169,7 @@ static void archil_commit_work(struct work_struct *work)
 	struct archil_mount *m = container_of(to_delayed_work(work), struct archil_mount,
 					      commit_work);
 
+	clear_bit(ARCHIL_COMMIT_NOW, &m->commit_flags);
 	archil_commit_pass(m);
 }
 

@@ -17,6 +17,8 @@
 #include "transport.h"
 #include "deleg.h"
 
+enum { ARCHIL_COMMIT_NOW };		/* archil_commit_now() was called */
+
 struct archil_mount {
 	refcount_t ref;			/* superblock, upcalls in flight */
 	u64 id;				/* names this mount to agent and tools; never reused */
@@ -53,10 +55,12 @@ struct archil_mount {
 
 	struct workqueue_struct *wq;	/* WQ_MEM_RECLAIM: write-back, revocation, the log */
 	struct delayed_work commit_work; /* within commit seconds while anything is not durable */
+	unsigned long commit_flags;	/* ARCHIL_COMMIT_*, atomic bit operations */
 	bool dying;			/* being unmounted */
-	atomic_t backlog;		/* log entries not acknowledged, of all delegations */
-	atomic64_t backlog_bytes;
+	atomic_t backlog;		/* log records not acknowledged, of all delegations */
+	atomic64_t backlog_bytes;	/* and of what is about to be appended */
 	wait_queue_head_t backlog_wait;	/* for less of it */
+	struct archil_batch_rec *log_junk;	/* dropped by merging, to be freed; xchg, cmpxchg */
 	atomic64_t taken;		/* delegations lost by force */
 	struct dentry *debugfs;
 };
@@ -78,6 +82,8 @@ void archil_mount_abort(struct archil_mount *m);
 
 /* Something is not durable: the next commit comes within commit seconds. */
 void archil_commit_soon(struct archil_mount *m);
+/* There is much of it: the next commit comes at once. */
+void archil_commit_now(struct archil_mount *m);
 
 /* Write back everything and wait, killably. 0, -EINTR, -EIO, ... */
 int archil_mount_sync(struct archil_mount *m);

@@ -114,6 +114,21 @@ static void archil_folio_clean(struct folio *folio)
 	folio_end_writeback(folio);
 }
 
+bool archil_content_pending(struct inode *inode)
+{
+	struct archil_inode *ai = archil_i(inode);
+	struct archil_deleg *d;
+	bool pending;
+
+	if (test_bit(ARCHIL_I_BULK, &ai->flags))
+		return false;
+	d = archil_deleg_cached(inode);
+	pending = d && READ_ONCE(d->state) != ARCHIL_OWN_TAKEN &&
+		  READ_ONCE(ai->content_seq) > READ_ONCE(d->log.acked);
+	archil_deleg_put(d);
+	return pending;
+}
+
 /* Small contents: clean when the record that has them is durable. */
 static int archil_clean_small(struct folio *folio, struct writeback_control *wbc, void *data)
 {
@@ -257,7 +272,7 @@ static loff_t archil_clean_size(struct inode *inode)
  * drain waits for, and there is nothing later, when the log may be closed.
  */
 static bool archil_size_append(struct inode *inode, struct archil_deleg *d,
-			       struct archil_entry *e, u64 *seq)
+			       struct archil_batch_rec *e, u64 *seq)
 {
 	bool going;
 
@@ -274,7 +289,7 @@ int archil_size_update(struct inode *inode)
 	struct archil_inode *ai = archil_i(inode);
 	struct archil_mount *m = archil_mnt(inode->i_sb);
 	struct archil_record rec = { .type = ARCHIL_REC_SETATTR, .ino = ai->ino };
-	struct archil_entry *e;
+	struct archil_batch_rec *e;
 	struct archil_deleg *d;
 	u64 seq;
 
@@ -294,7 +309,7 @@ int archil_size_update(struct inode *inode)
 		goto out;
 	archil_time_to_wire(&rec.mtime, inode_get_mtime(inode));
 	archil_time_to_wire(&rec.ctime, inode_get_ctime(inode));
-	e = archil_entry_new(m, &rec, GFP_NOFS, ARCHIL_ENTRY_FREE);
+	e = archil_log_rec_new(m, &rec, ARCHIL_LOG_FREE);
 	if (IS_ERR(e)) {
 		set_bit(ARCHIL_I_TIMES, &ai->flags);
 		mutex_unlock(&ai->size_mutex);
@@ -302,7 +317,7 @@ int archil_size_update(struct inode *inode)
 		return PTR_ERR(e);
 	}
 	if (!archil_size_append(inode, d, e, &seq)) {
-		archil_entry_free(m, e);
+		archil_log_rec_free(m, e);
 		goto out;
 	}
 	if (seq) {
@@ -324,6 +339,10 @@ void archil_size_work(struct work_struct *work)
 	struct archil_deleg *d;
 
 	archil_size_update(&ai->vfs);
+	/* The last of its WRITEs: whoever reads it elsewhere waits for the size. */
+	if (mapping_tagged(ai->vfs.i_mapping, PAGECACHE_TAG_DIRTY) ||
+	    mapping_tagged(ai->vfs.i_mapping, PAGECACHE_TAG_WRITEBACK))
+		return;
 	d = archil_deleg_cached(&ai->vfs);
 	if (d)
 		archil_log_kick(d);

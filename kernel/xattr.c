@@ -86,7 +86,7 @@ static int archil_xattr_set(const struct xattr_handler *handler, struct mnt_idma
 		.data = value,
 		.data_len = size,
 	};
-	struct archil_entry *e;
+	struct archil_batch_rec *e;
 	struct archil_deleg *d;
 	u64 seq, number;
 	int err;
@@ -112,23 +112,22 @@ again:
 		if (err < 0 && err != -ENODATA)
 			return err;
 	}
-	e = archil_entry_new(m, &rec, GFP_KERNEL_ACCOUNT,
-			     value ? ARCHIL_ENTRY_WAIT : ARCHIL_ENTRY_FREE);
+	e = archil_log_rec_new(m, &rec, ARCHIL_LOG_WAIT);
 	if (IS_ERR(e))
 		return PTR_ERR(e);
 	err = archil_own(inode, true, dentry, &d);
 	if (err) {
-		archil_entry_free(m, e);
+		archil_log_rec_free(m, e);
 		return err;
 	}
 	if (archil_inode_gone(inode)) {
 		archil_deleg_leave(d);
-		archil_entry_free(m, e);
+		archil_log_rec_free(m, e);
 		return -ESTALE;
 	}
 	if (d->number != number) {
 		archil_deleg_leave(d);
-		archil_entry_free(m, e);
+		archil_log_rec_free(m, e);
 		goto again;
 	}
 	seq = archil_log_append(d, e);
