@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * files create|mkdir|stat|rename|unlink|rmdir DIR N: on N names in DIR, in order
+ * files create|mkdir|stat|rename|unlink DIR N [FROM]: on the names in DIR with the
+ *	numbers from FROM (0) to N, in order
  * files create-tree|unlink-tree DIR N: the same with a directory for each hundred
  *
  * After rename the names are other ones; stat and unlink find out which there are.
@@ -40,12 +41,6 @@ static void do_mkdir(unsigned long n)
 {
 	if (mkdir(name('d', n), 0755))
 		die("mkdir %lu", n);
-}
-
-static void do_rmdir(unsigned long n)
-{
-	if (rmdir(name('d', n)))
-		die("rmdir %lu", n);
 }
 
 static void do_stat(unsigned long n)
@@ -103,7 +98,6 @@ static const struct {
 } ops[] = {
 	{ "create", do_create },
 	{ "mkdir", do_mkdir },
-	{ "rmdir", do_rmdir },
 	{ "stat", do_stat },
 	{ "rename", do_rename },
 	{ "unlink", do_unlink },
@@ -113,24 +107,25 @@ static const struct {
 
 int main(int argc, char **argv)
 {
-	unsigned long i, count;
+	unsigned long i, from, to;
 	double begin;
 	size_t op;
 
-	for (op = 0; argc == 4 && op < sizeof(ops) / sizeof(*ops); op++)
+	for (op = 0; argc >= 4 && op < sizeof(ops) / sizeof(*ops); op++)
 		if (!strcmp(argv[1], ops[op].name))
 			break;
-	if (argc != 4 || op == sizeof(ops) / sizeof(*ops)) {
-		fputs("usage: files OPERATION DIR N\n", stderr);
+	if (argc < 4 || op == sizeof(ops) / sizeof(*ops)) {
+		fputs("usage: files OPERATION DIR N [FROM]\n", stderr);
 		return 2;
 	}
-	count = strtoul(argv[3], NULL, 10);
+	to = strtoul(argv[3], NULL, 10);
+	from = argc > 4 ? strtoul(argv[4], NULL, 10) : 0;
 	if (chdir(argv[2]))
 		die("%s", argv[2]);
-	if (access(name(kind, 0), F_OK))
+	if (access(name(kind, from), F_OK))
 		kind = 'g';
 	begin = now();
-	for (i = 0; i < count; i++)
+	for (i = from; i < to; i++)
 		ops[op].run(i);
 	printf("%.6f\n", now() - begin);
 	return 0;

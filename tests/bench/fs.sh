@@ -65,7 +65,7 @@ fs_mount() {
 	case $1 in
 	nfs4) must in_client 1 mount -t nfs4 -o vers=4.2 "$SERVER_ADDR:/" "$DIR";;
 	smb3)
-		must in_client 1 mount -t cifs -o vers=3.1.1,username=root,password=bench \
+		must in_client 1 mount -t cifs -o vers=3.1.1,username=root,password=bench,mfsymlinks \
 			"//$SERVER_ADDR/bench" "$DIR";;
 	archil-owner) must cmount 1 "$2" disk "$BENCH/archil-owner";;
 	archil-reader) must cmount 2 shared disk "$BENCH/archil-reader";;
@@ -93,6 +93,8 @@ fs_cold() {
 		must umount "$DIR"
 		fs_mount "$1" '';;
 	esac
+	# whoever served the mount before ends
+	sleep 1
 }
 
 fs_down() {
@@ -141,7 +143,9 @@ smb_serve() {
 		disable netbios = yes
 		smb ports = 445
 		load printers = no
-		log file = $LOGS/smbd
+		log file = /tmp/smbd.log
+		# or it reads the whole directory for each new name
+		case sensitive = yes
 		[bench]
 		path = $BENCH/smb
 		read only = no
@@ -165,12 +169,12 @@ archil_serve() {
 # ---- counters --------------------------------------------------------------
 
 # number JSON KEY
-number() { [[ $1 =~ \"$2\":\ *([0-9]+) ]] && echo "${BASH_REMATCH[1]}" || echo null; }
+number() { [[ $1 =~ \"$2\":\ *([0-9]+) ]] && echo "${BASH_REMATCH[1]}"; }
 
 # counters FS: requests, bytes, flushes, the server's seconds, log records: a line each,
 # "null" where nobody counts
 counters() {
-	local json
+	local json dir requests=0 bytes=0 records=0
 	case $1 in
 	tmpfs) printf 'null\n%.0s' 1 2 3 4 5;;
 	ext4) printf '%s\n' null null "$(disk_flushes local)" null null;;
@@ -186,10 +190,14 @@ counters() {
 			END { printf "%d\n%d\n", n, bytes }' /proc/fs/cifs/Stats
 		printf '%s\n' "$(disk_flushes smb)" "$(cputime smbd)" null;;
 	archil-*)
-		json=$(archilctl status --json "$DIR")
-		printf '%s\n' "$(number "$json" requests)" \
-			$(($(number "$json" bytes_sent) + $(number "$json" bytes_received))) \
-			"$(disk_flushes store)" "$(cputime archil-server)" "$(number "$json" records)";;
+		for dir in "${MOUNTS[@]:-$DIR}"; do
+			json=$(archilctl status --json "$dir")
+			requests=$((requests + $(number "$json" requests)))
+			bytes=$((bytes + $(number "$json" bytes_sent) + $(number "$json" bytes_received)))
+			records=$((records + $(number "$json" records)))
+		done
+		printf '%s\n' $requests $bytes "$(disk_flushes store)" \
+			"$(cputime archil-server)" $records;;
 	esac
 }
 

@@ -1,0 +1,100 @@
+# SPDX-License-Identifier: GPL-2.0
+# shellcheck shell=bash
+#
+# How the cost of one operation grows with how much there is: files in a tree,
+# delegations held, clients that work each in a place of its own. Sourced by guest.sh.
+#
+# Rules:
+# 1. What is timed ends with syncfs, so that the server's part is in it.
+# 2. A row is measured on a disk of its own, of which nothing is cached.
+
+GROWN=$BENCH/growth
+
+# grow WORK SIZE OPERATIONS CMD...: measures the command, which does so many operations
+# where there is so much already
+grow() {
+	# for result
+	# shellcheck disable=SC2034
+	local SIZE=$2 OPERATIONS=$3
+	measure "growth-$1" "${@:4}"
+}
+
+# synced DIR CMD...: the command's seconds and those of syncfs after it
+synced() {
+	local dir=$1 a b
+	shift
+	a=$("$@") && b=$(fsyncs syncfs "$dir" 1) || return
+	awk -v a="$a" -v b="$b" 'BEGIN { printf "%.6f\n", a + b }'
+}
+
+# grown_mount CLIENT OPTIONS DISK: on $GROWN.CLIENT
+grown_mount() { must cmount "$1" "$2" "$3" "$GROWN.$1"; }
+
+growth_files() {
+	local size sizes='1000 10000 100000' dir=$GROWN.1 DIR=$GROWN.1
+	[ -z "$LONG" ] || sizes+=' 1000000'
+	for size in $sizes; do
+		disk_create "files$size"
+		grown_mount 1 '' "files$size"
+		grow create "$size" "$size" synced "$dir" files create-tree "$dir" "$size"
+		must umount "$dir"
+		grown_mount 2 shared "files$size"
+		DIR=$GROWN.2
+		grow find "$size" "$size" lap find "$DIR" -type f -size +0
+		must umount "$DIR"
+		DIR=$dir
+		grown_mount 1 '' "files$size"
+		grow unlink "$size" "$size" synced "$dir" files unlink-tree "$dir" "$size"
+		must umount "$dir"
+	done
+}
+
+growth_delegations() {
+	local held=0 size dir=$GROWN.1 DIR=$GROWN.1 n=1000
+	disk_create delegations
+	grown_mount 1 shared delegations
+	# where nobody owns the place, who makes a directory owns it
+	for size in 1 100 10000; do
+		files mkdir "$dir" "$size" "$held" >/dev/null
+		held=$size
+		settle
+		grow deleg-create "$size" "$n" synced "$dir" files create "$dir/d0000000" "$n"
+		rm -rf "$dir"/d0000000/f*
+		settle
+		grow deleg-grant "$size" 100 files mkdir "$dir" $((size + 9000100)) $((size + 9000000))
+		settle
+		grow deleg-checkin "$size" 100 lap archilctl checkin "$dir"/d90*
+	done
+	must umount "$dir"
+}
+
+# crowd CLIENTS FILES: each makes so many files in a place of its own, all at once
+crowd() {
+	local n begin=$EPOCHREALTIME pids=()
+	for ((n = 1; n <= $1; n++)); do
+		synced "$GROWN.$n" files create-tree "$GROWN.$n/own$n" "$2" >/dev/null &
+		pids+=($!)
+	done
+	for n in "${pids[@]}"; do
+		wait "$n" || return
+	done
+	awk -v a="$begin" -v b="$EPOCHREALTIME" 'BEGIN { printf "%.6f\n", b - a }'
+}
+
+growth_clients() {
+	local size n files=1000
+	for size in 1 4 16; do
+		disk_create "clients$size"
+		MOUNTS=()
+		for ((n = 1; n <= size; n++)); do
+			[ -n "${AGENT_PIDS[n]-}" ] || start_agent "$n"
+			grown_mount "$n" shared "clients$size"
+			must mkdir "$GROWN.$n/own$n"
+			MOUNTS+=("$GROWN.$n")
+		done
+		settle
+		grow clients "$size" $((size * files)) crowd "$size" "$files"
+		must umount "${MOUNTS[@]}"
+	done
+	MOUNTS=()
+}
