@@ -34,7 +34,10 @@ void archil_batch_link_del(struct archil_batch_link *link)
 
 static u32 hash(u64 ino)
 {
-	return ino * 0x9e3779b97f4a7c15ull >> 32;
+	u64 h = ino * 0x9e3779b97f4a7c15ull;
+
+	/* again: numbers are mostly in a row, and the low bits of the middle are not even then */
+	return (h ^ h >> 32) * 0xbf58476d1ce4e5b9ull >> 32;
 }
 
 static struct archil_batch_inode **bucket(struct archil_batch *b, u32 i)

@@ -239,7 +239,7 @@ static void add_rmxattr(struct archil_batch *b, struct archil_batch_rec *e)
 	for (l = x->recs.prev; l != &x->recs; l = l->prev)
 		if (++step > XATTR_STEPS)
 			break;
-	if (!x->create || l != &x->recs) {
+	if (!x->create || l != &x->recs || archil_batch_left(b) < PENDING_SIZE) {
 		archil_batch_insert(b, e);
 		archil_batch_sets(b, x, ARCHIL_SET_CTIME, e);
 		return;
@@ -329,7 +329,7 @@ static bool can_vanish(struct archil_batch *b, const struct archil_batch_inode *
 	size_t dirs = 2;	/* those of e */
 	const struct archil_batch_link *l;
 
-	if (!x->create || x->as_dir)
+	if (!x->create || x->as_dir || e->dir == x || e->new_dir == x)
 		return false;
 	for (l = x->recs.next; l != &x->recs; l = l->next) {
 		if (l->rec->rec.flags & ARCHIL_RENAME_EXCHANGE &&

@@ -14,7 +14,7 @@
  *	clang -g -fsanitize=fuzzer,address,undefined -DLIBFUZZER -D_GNU_SOURCE \
  *		-Ikernel/shared tests/fuzz/NAME.c
  *
- * (record.c wants kernel/shared/wire.c besides).
+ * (record.c and merge.c want kernel/shared/wire.c besides).
  */
 #ifndef TESTS_FUZZ_H
 #define TESTS_FUZZ_H
