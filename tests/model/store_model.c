@@ -25,7 +25,7 @@
 #define KEYS		400	/* different ones */
 #define VALUE_MAX	9000	/* blob files begin at 4096 */
 #define DEPTH_MAX	4
-#define GROUP_MAX	60	/* changes a commit */
+#define LARGE		60	/* so many times fewer commits, where batches are large */
 
 static uint64_t seed;
 static struct rnd rnd;
@@ -54,7 +54,7 @@ struct model {
 static struct model committed, now, saved[DEPTH_MAX];
 static int depth;
 static uint64_t commits;
-static bool changed;
+static bool changed, large;
 
 static char dir[64], disk[80];
 static struct store *store;
@@ -105,7 +105,7 @@ static void model_put(struct model *m, struct model_entry entry)
 /* Of different lengths, some the beginning of others, in the order of the numbers. */
 static size_t key_text(int key, char text[static 32])
 {
-	int n = snprintf(text, 32, "k%03d", key / 4);
+	int n = snprintf(text, 32, key < KEYS / 2 ? "k%03d" : "l-with-a-long-head-%03d", key / 4);
 
 	for (int i = 0; i < key % 4; i++)
 		text[n++] = 0;
@@ -331,10 +331,14 @@ static void run(long n)
 	};
 
 	for (; n; n--, op++) {
+		void (*step)(void) = steps[rnd_below(&rnd, ARRAY_SIZE(steps))];
+
 		if (rnd_one_in(&rnd, 300))
-			clear();
-		else
-			steps[rnd_below(&rnd, ARRAY_SIZE(steps))]();
+			step = clear;
+		if (large && (step == clear || step == rollback || step == commit) &&
+		    !rnd_one_in(&rnd, LARGE))
+			step = change_one;
+		step();
 	}
 	commit();
 }
@@ -397,6 +401,7 @@ static void live(long n, bool killed)
 	if (!pid) {
 		close(fds[0]);
 		open_disk();
+		large = rnd_one_in(&rnd, 2);
 		run(n);
 		whole_scan();
 		if (killed) {

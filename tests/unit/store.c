@@ -238,6 +238,64 @@ START_TEST(savepoints_nest)
 }
 END_TEST
 
+/* Keys in any order, more than fit in one place; half of them rolled back. */
+START_TEST(a_large_batch)
+{
+	enum { KEYS = 20000 };
+	struct store *store = must_create();
+	struct store_batch *batch = store_batch_new(store);
+	struct store_value val;
+	struct store_iter *it;
+	char key[32], want[32];
+	size_t klen;
+	int at;
+
+	for (int order = 0; order < 3; order++) {
+		store_batch_savepoint(batch);
+		for (int i = 0; i < KEYS; i++) {
+			/* up, down, across; the last time those not divided by 3 */
+			at = order == 0 ? i : order == 1 ? KEYS - 1 - i : i * 7919 % KEYS;
+			snprintf(key, sizeof(key), "a-common-beginning-%05d", at);
+			if (order == 2 && at % 3 == 0)
+				ck_assert_int_eq(store_batch_delete(batch, key, strlen(key)), 0);
+			else
+				put(batch, key, key + 19);
+		}
+		if (order < 2)
+			ck_assert_int_eq(store_batch_rollback(batch), 0);
+		else
+			store_batch_savepoint(batch);
+	}
+	for (int i = 0; i < KEYS; i += 2) {
+		snprintf(key, sizeof(key), "a-common-beginning-%05d", i);
+		put(batch, key, "other");
+	}
+	ck_assert_int_eq(store_batch_rollback(batch), 0);
+	for (int i = 0; i < KEYS; i++) {
+		snprintf(key, sizeof(key), "a-common-beginning-%05d", i);
+		ck_assert_int_eq(store_batch_get(batch, key, strlen(key), &val),
+				 i % 3 ? 0 : -ENOENT);
+		ck_assert(i % 3 == 0 || (val.len == 5 && !memcmp(val.data, key + 19, 5)));
+	}
+	for (int committed = 0; committed < 2; committed++) {
+		it = committed ? store_iter_open(store, NULL, NULL, 0) :
+				 store_batch_iter_open(batch, NULL, 0);
+		at = store_iter_seek(it, "", 0);
+		for (int i = 1; i < KEYS; i += i % 3 == 1 ? 1 : 2) {
+			snprintf(want, sizeof(want), "a-common-beginning-%05d", i);
+			ck_assert_int_eq(at, 1);
+			ck_assert(!memcmp(store_iter_key(it, &klen), want, strlen(want)));
+			at = store_iter_next(it);
+		}
+		ck_assert_int_eq(at, 0);
+		store_iter_close(it);
+		ck_assert_int_eq(store_batch_commit(batch), 0);
+	}
+	store_batch_free(batch);
+	store_close(store);
+}
+END_TEST
+
 static void next_is(struct store_iter *it, int stands, const char *key)
 {
 	size_t klen;
@@ -475,6 +533,7 @@ int main(void)
 	tcase_add_test(tc, batch_is_seen_inside_then_committed);
 	tcase_add_test(tc, keys_out_of_range_are_refused);
 	tcase_add_test(tc, savepoints_nest);
+	tcase_add_test(tc, a_large_batch);
 	tcase_add_test(tc, iterators_merge_and_follow_the_batch);
 	tcase_add_test(tc, large_values_go_to_blob_files_and_come_back);
 	tcase_add_test(tc, nothing_is_seen_before_it_is_synced);

@@ -48,7 +48,7 @@ void fs_batch_begin(struct fs_txn *txn);
 int fs_batch_end(struct fs_txn *txn);
 void fs_batch_abort(struct fs_txn *txn);
 
-/* Bytes that the commit will write, for bounding a group. */
+/* Bytes that were changed in it, about what the commit will write: for bounding a group. */
 size_t fs_txn_bytes(const struct fs_txn *txn);
 /* The number of this commit: change number of all that it changes. */
 u64 fs_txn_nr(const struct fs_txn *txn);

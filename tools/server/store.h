@@ -177,9 +177,7 @@ int store_statfs(struct store *store, struct store_statfs *st);
 struct store_value {
 	const void *data;
 	size_t len;
-	/* private */
-	void *pin;
-	void *buf;
+	void *pin;			/* private */
 };
 
 void store_value_put(struct store_value *val);
@@ -219,8 +217,8 @@ struct store_iter *store_iter_open(struct store *store, struct store_snap *snap,
 /*
  * store_batch_iter_open() - the same through the open batch, committer only.
  * The batch may be changed while the iterator is open: each step continues
- * after the key last returned in the batch as it then is (at the price of a
- * new seek). Close it before commit, rollback or clear.
+ * after the key last returned in the batch as it then is. Close it before
+ * commit, rollback or clear.
  */
 struct store_iter *store_batch_iter_open(struct store_batch *batch,
 					 const void *hi, size_t hilen);
@@ -254,7 +252,7 @@ int store_batch_get(struct store_batch *batch, const void *key, size_t klen,
 
 /*
  * store_batch_put(), store_batch_delete() - change the batch. Deleting what is
- * not there is no error. Return: 0 or -EINVAL (length).
+ * not there is no error. Return: 0, -EINVAL (length), -ENOMEM.
  */
 int store_batch_put(struct store_batch *batch, const void *key, size_t klen,
 		    const void *val, size_t vlen);
@@ -263,14 +261,14 @@ int store_batch_delete(struct store_batch *batch, const void *key, size_t klen);
 /*
  * store_batch_savepoint() - remember the state of the batch.
  * store_batch_rollback() - return to the last savepoint and forget it; it costs
- * what is in the batch. 0, or -EINVAL when there is none.
+ * what was done since. 0, or -EINVAL when there is none.
  *
  * Savepoints nest. One that is not rolled back to goes with the commit.
  */
 void store_batch_savepoint(struct store_batch *batch);
 int store_batch_rollback(struct store_batch *batch);
 
-/* Bytes that the commit would write to its log, for bounding a group. */
+/* Bytes of keys and values that were put in it, replaced ones too: for bounding a group. */
 size_t store_batch_bytes(const struct store_batch *batch);
 
 /* The number that this batch gets when committed; see store_commit_nr(). */

@@ -41,6 +41,37 @@ struct store {
 int store_read_commit_nr(struct store *store, rocksdb_readoptions_t *read,
 			 uint64_t *nr);
 
+/* Our own keys begin with byte 0; nobody else's may. */
+#define STORE_COMMIT_KEY	"\0commit"
+#define STORE_COMMIT_KEY_LEN	(sizeof(STORE_COMMIT_KEY) - 1)
+bool store_key_good(const void *key, size_t klen);
+
+/* store_local_batch.c */
+
+enum change_state {
+	CHANGE_NONE,		/* as committed: it was rolled back */
+	CHANGE_PUT,
+	CHANGE_DELETE,
+};
+
+/* Of a key in the batch; lives until the batch is empty. */
+struct store_change {
+	const char *val;
+	uint32_t vlen;
+	uint16_t klen;
+	uint16_t state;		/* enum change_state */
+	char key[];
+};
+
+struct store *store_batch_store(const struct store_batch *batch);
+/* The change of @key; the first at or behind it (only behind it); the last before it. Or NULL. */
+const struct store_change *store_batch_find(const struct store_batch *batch, const void *key,
+					    size_t klen);
+const struct store_change *store_batch_from(const struct store_batch *batch, const void *key,
+					    size_t klen, bool behind);
+const struct store_change *store_batch_before(const struct store_batch *batch, const void *key,
+					      size_t klen);
+
 /* store_local.c */
 
 /* Locks a disk for this process: a descriptor of its directory, or an errno. */

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * Keys and values over RocksDB: get, iterate, snapshot, the committer's batch.
+ * Keys and values over RocksDB: get, iterate, snapshot.
  *
  * That what readers see is on stable storage (store.h, rule 1) rests on this: in
  * RocksDB's plain write path (neither pipelined nor unordered nor two queues)
@@ -25,37 +25,28 @@ struct store_snap {
 	rocksdb_readoptions_t *read;
 };
 
-struct store_batch {
-	struct store *store;
-	rocksdb_writebatch_wi_t *wi;
-	uint64_t changes;	/* moves with each change, for iterators */
-	bool empty;
-};
-
+/*
+ * Stands on a key of the committed state, or on a change of the batch. The
+ * engine's iterator is never before that key; what it stands on, the batch may
+ * have deleted.
+ */
 struct store_iter {
 	struct store *store;
 	struct store_batch *batch;	/* NULL: committed state */
-	uint64_t seen;			/* batch->changes when the engine's iterator was made */
 	rocksdb_readoptions_t *read;
 	rocksdb_iterator_t *it;
-	char *key;			/* batch: where it stands */
-	size_t klen, space;
+	const struct store_change *change;	/* where it stands; NULL: with the engine's */
 	bool placed;
 	char *hi;
 	size_t hilen;
+	char key[STORE_KEY_MAX];	/* batch: where it stands */
+	size_t klen;
 };
 
 /* Our own keys begin with byte 0; nobody else's may. */
-static const char commit_key[] = "\0commit";
 static const char first_key[] = "\1";
 
-/*
- * Ends the log record of each commit with bytes that are not zero; see rule 3 in
- * store_local_log.c. Exists in the log only.
- */
-static const char commit_end[] = "archil-commit-end";
-
-static bool key_good(const void *key, size_t klen)
+bool store_key_good(const void *key, size_t klen)
 {
 	return klen && klen <= STORE_KEY_MAX && *(const char *)key;
 }
@@ -64,7 +55,6 @@ void store_value_put(struct store_value *val)
 {
 	if (val->pin)
 		rocksdb_pinnableslice_destroy(val->pin);
-	rocksdb_free(val->buf);
 	memset(val, 0, sizeof(*val));
 }
 
@@ -110,7 +100,7 @@ static int get_pinned(struct store *store, rocksdb_readoptions_t *read, const vo
 int store_get(struct store *store, struct store_snap *snap, const void *key, size_t klen,
 	      struct store_value *val)
 {
-	if (!key_good(key, klen))
+	if (!store_key_good(key, klen))
 		return -EINVAL;
 	return get_pinned(store, snap ? snap->read : store->read, key, klen, val);
 }
@@ -118,7 +108,7 @@ int store_get(struct store *store, struct store_snap *snap, const void *key, siz
 int store_read_commit_nr(struct store *store, rocksdb_readoptions_t *read, uint64_t *nr)
 {
 	struct store_value val;
-	int err = get_pinned(store, read, commit_key, sizeof(commit_key) - 1, &val);
+	int err = get_pinned(store, read, STORE_COMMIT_KEY, STORE_COMMIT_KEY_LEN, &val);
 	uint64_t le;
 
 	*nr = 0;
@@ -169,10 +159,6 @@ static struct store_iter *iter_new(struct store *store, struct store_batch *batc
 	if (hilen)
 		rocksdb_readoptions_set_iterate_upper_bound(it->read, it->hi, hilen);
 	it->it = rocksdb_create_iterator(store->db, it->read);
-	if (batch) {
-		it->it = rocksdb_writebatch_wi_create_iterator_with_base(batch->wi, it->it);
-		it->seen = batch->changes;
-	}
 	return it;
 }
 
@@ -184,7 +170,7 @@ struct store_iter *store_iter_open(struct store *store, struct store_snap *snap,
 
 struct store_iter *store_batch_iter_open(struct store_batch *batch, const void *hi, size_t hilen)
 {
-	return iter_new(batch->store, batch, NULL, hi, hilen);
+	return iter_new(store_batch_store(batch), batch, NULL, hi, hilen);
 }
 
 void store_iter_close(struct store_iter *it)
@@ -193,7 +179,6 @@ void store_iter_close(struct store_iter *it)
 		return;
 	rocksdb_iter_destroy(it->it);
 	rocksdb_readoptions_destroy(it->read);
-	free(it->key);
 	free(it->hi);
 	free(it);
 }
@@ -205,244 +190,144 @@ static int compare(const void *a, size_t alen, const void *b, size_t blen)
 	return c ? c : (alen > blen) - (alen < blen);
 }
 
-static int keep_key(struct store_iter *it, const char *key, size_t klen)
-{
-	if (klen > it->space) {
-		char *more = realloc(it->key, klen);
-
-		if (!more)
-			return -ENOMEM;
-		it->key = more;
-		it->space = klen;
-	}
-	memcpy(it->key, key, klen);
-	it->klen = klen;
-	return 0;
-}
-
-/* Where the engine's iterator stands: 1, 0 or an errno. */
-static int settle(struct store_iter *it)
+/* The committed key that the engine's iterator stands on; NULL: none within bounds. */
+static const char *base_key(struct store_iter *it, size_t *klen)
 {
 	const char *key;
-	char *err = NULL;
-	size_t klen;
 
-	it->placed = false;
-	if (!rocksdb_iter_valid(it->it)) {
-		rocksdb_iter_get_error(it->it, &err);
-		return err ? store_engine_error(it->store, "cannot read on", err) : 0;
-	}
-	key = rocksdb_iter_key(it->it, &klen);
+	if (!rocksdb_iter_valid(it->it))
+		return NULL;
+	key = rocksdb_iter_key(it->it, klen);
 	if (!*key)
-		return 0;
-	/* the engine bounds the committed keys only */
-	if (it->hilen && compare(key, klen, it->hi, it->hilen) >= 0)
-		return 0;
-	if (it->batch && keep_key(it, key, klen))
-		return -ENOMEM;
+		return NULL;
+	return it->hilen && compare(key, *klen, it->hi, it->hilen) >= 0 ? NULL : key;
+}
+
+/* It ended: with an error? */
+static int base_error(struct store_iter *it)
+{
+	char *err = NULL;
+
+	rocksdb_iter_get_error(it->it, &err);
+	return err ? store_engine_error(it->store, "cannot read on", err) : 0;
+}
+
+static int stand(struct store_iter *it, const struct store_change *change, const char *key,
+		 size_t klen)
+{
+	it->change = change;
 	it->placed = true;
+	if (it->batch) {
+		memcpy(it->key, key, klen);
+		it->klen = klen;
+	}
 	return 1;
 }
 
-/* The engine's iterators do not outlive a change of the batch. */
-static void renew(struct store_iter *it)
+/*
+ * Goes to the first key that is there, of what the engine's iterator stands on and
+ * the first change.
+ */
+static int settle(struct store_iter *it, const struct store_change *change)
 {
-	rocksdb_iterator_t *base;
+	const char *key;
+	size_t klen;
+	int c, err;
 
-	if (!it->batch || it->seen == it->batch->changes)
-		return;
-	rocksdb_iter_destroy(it->it);
-	base = rocksdb_create_iterator(it->store->db, it->read);
-	it->it = rocksdb_writebatch_wi_create_iterator_with_base(it->batch->wi, base);
-	it->seen = it->batch->changes;
+	it->placed = false;
+	for (;;) {
+		if (change && it->hilen &&
+		    compare(change->key, change->klen, it->hi, it->hilen) >= 0)
+			change = NULL;
+		key = base_key(it, &klen);
+		err = key ? 0 : base_error(it);
+		if (err)
+			return err;
+		if (!key && !change)
+			return 0;
+		c = !change ? -1 : !key ? 1 : compare(key, klen, change->key, change->klen);
+		if (c < 0)
+			return stand(it, NULL, key, klen);
+		if (!c)
+			rocksdb_iter_next(it->it);
+		if (change->state == CHANGE_PUT)
+			return stand(it, change, change->key, change->klen);
+		change = store_batch_from(it->batch, change->key, change->klen, true);
+	}
 }
 
 int store_iter_seek(struct store_iter *it, const void *key, size_t klen)
 {
-	renew(it);
 	if (!klen || !*(const char *)key) {
 		key = first_key;
 		klen = 1;
 	}
 	rocksdb_iter_seek(it->it, key, klen);
-	return settle(it);
+	return settle(it, it->batch ? store_batch_from(it->batch, key, klen, false) : NULL);
 }
 
 int store_iter_seek_before(struct store_iter *it, const void *key, size_t klen)
 {
+	const struct store_change *change = NULL;
+	const char *base;
 	size_t len;
+	int c, err;
 
-	renew(it);
+	it->placed = false;
 	if (it->hilen && compare(key, klen, it->hi, it->hilen) > 0) {
 		key = it->hi;
 		klen = it->hilen;
 	}
 	rocksdb_iter_seek_for_prev(it->it, key, klen);
 	if (rocksdb_iter_valid(it->it)) {
-		const char *at = rocksdb_iter_key(it->it, &len);
-
-		if (!compare(at, len, key, klen))
+		base = rocksdb_iter_key(it->it, &len);
+		if (!compare(base, len, key, klen))
 			rocksdb_iter_prev(it->it);
 	}
-	return settle(it);
+	if (it->batch)
+		change = store_batch_before(it->batch, key, klen);
+	for (;;) {
+		base = base_key(it, &len);
+		err = base ? 0 : base_error(it);
+		if (err)
+			return err;
+		if (!base && !change)
+			return 0;
+		c = !change ? 1 : !base ? -1 : compare(base, len, change->key, change->klen);
+		if (c > 0 && !it->batch)
+			return stand(it, NULL, base, len);
+		/* found: from here on as if sought from the front */
+		if (c > 0)
+			return store_iter_seek(it, memcpy(it->key, base, len), len);
+		if (change->state == CHANGE_PUT)
+			return store_iter_seek(it, change->key, change->klen);
+		if (!c)
+			rocksdb_iter_prev(it->it);
+		change = store_batch_before(it->batch, change->key, change->klen);
+	}
 }
 
 int store_iter_next(struct store_iter *it)
 {
-	size_t klen;
-	const char *key;
-
 	if (!it->placed)
 		return 0;
-	if (!it->batch || it->seen == it->batch->changes) {
+	if (!it->change)
 		rocksdb_iter_next(it->it);
-		return settle(it);
-	}
-	renew(it);
-	rocksdb_iter_seek(it->it, it->key, it->klen);
-	if (rocksdb_iter_valid(it->it)) {
-		key = rocksdb_iter_key(it->it, &klen);
-		if (!compare(key, klen, it->key, it->klen))
-			rocksdb_iter_next(it->it);
-	}
-	return settle(it);
+	return settle(it, it->batch ? store_batch_from(it->batch, it->key, it->klen, true) : NULL);
 }
 
 const void *store_iter_key(const struct store_iter *it, size_t *klen)
 {
-	return rocksdb_iter_key(it->it, klen);
+	if (!it->change)
+		return rocksdb_iter_key(it->it, klen);
+	*klen = it->change->klen;
+	return it->change->key;
 }
 
 const void *store_iter_value(const struct store_iter *it, size_t *vlen)
 {
-	return rocksdb_iter_value(it->it, vlen);
-}
-
-/* ---- the batch -------------------------------------------------------------- */
-
-struct store_batch *store_batch_new(struct store *store)
-{
-	struct store_batch *batch = calloc(1, sizeof(*batch));
-
-	if (!batch)
-		return NULL;
-	batch->store = store;
-	batch->wi = rocksdb_writebatch_wi_create(0, 1);
-	batch->empty = true;
-	return batch;
-}
-
-void store_batch_free(struct store_batch *batch)
-{
-	if (!batch)
-		return;
-	rocksdb_writebatch_wi_destroy(batch->wi);
-	free(batch);
-}
-
-int store_batch_get(struct store_batch *batch, const void *key, size_t klen,
-		    struct store_value *val)
-{
-	struct store *store = batch->store;
-	char *err = NULL;
-
-	memset(val, 0, sizeof(*val));
-	if (!key_good(key, klen))
-		return -EINVAL;
-	val->buf = rocksdb_writebatch_wi_get_from_batch_and_db(batch->wi, store->db, store->read,
-							       key, klen, &val->len, &err);
-	if (err)
-		return store_engine_error(store, "cannot read a key", err);
-	if (!val->buf)
-		return -ENOENT;
-	val->data = val->buf;
-	return 0;
-}
-
-int store_batch_put(struct store_batch *batch, const void *key, size_t klen, const void *val,
-		    size_t vlen)
-{
-	if (!key_good(key, klen) || vlen > STORE_VALUE_MAX)
-		return -EINVAL;
-	rocksdb_writebatch_wi_put(batch->wi, key, klen, vlen ? val : "", vlen);
-	batch->changes++;
-	batch->empty = false;
-	return 0;
-}
-
-int store_batch_delete(struct store_batch *batch, const void *key, size_t klen)
-{
-	if (!key_good(key, klen))
-		return -EINVAL;
-	rocksdb_writebatch_wi_delete(batch->wi, key, klen);
-	batch->changes++;
-	batch->empty = false;
-	return 0;
-}
-
-void store_batch_savepoint(struct store_batch *batch)
-{
-	rocksdb_writebatch_wi_set_save_point(batch->wi);
-}
-
-int store_batch_rollback(struct store_batch *batch)
-{
-	char *err = NULL;
-
-	rocksdb_writebatch_wi_rollback_to_save_point(batch->wi, &err);
-	if (err) {
-		rocksdb_free(err);
-		return -EINVAL;
-	}
-	batch->changes++;
-	batch->empty = !rocksdb_writebatch_wi_count(batch->wi);
-	return 0;
-}
-
-size_t store_batch_bytes(const struct store_batch *batch)
-{
-	size_t bytes;
-
-	rocksdb_writebatch_wi_data(batch->wi, &bytes);
-	return bytes;
-}
-
-uint64_t store_batch_nr(const struct store_batch *batch)
-{
-	return atomic_load(&batch->store->commit_nr) + 1;
-}
-
-void store_batch_clear(struct store_batch *batch)
-{
-	rocksdb_writebatch_wi_clear(batch->wi);
-	batch->changes++;
-	batch->empty = true;
-}
-
-int store_batch_commit(struct store_batch *batch)
-{
-	struct store *store = batch->store;
-	uint64_t nr = store_batch_nr(batch), le = htole64(nr);
-	char *err = NULL;
-	int code = 0;
-
-	if (store_failed(store)) {
-		store_batch_clear(batch);
-		return -EROFS;
-	}
-	if (!batch->empty) {
-		rocksdb_writebatch_wi_put(batch->wi, commit_key, sizeof(commit_key) - 1,
-					  (const char *)&le, sizeof(le));
-		rocksdb_writebatch_wi_put_log_data(batch->wi, commit_end, sizeof(commit_end) - 1);
-		rocksdb_write_writebatch_wi(store->db, store->synced, batch->wi, &err);
-	}
-	if (err) {
-		code = strstr(err, "No space left") ? -ENOSPC : -EIO;
-		store_fail(store, code, "commit %" PRIu64 ": %s", nr, err);
-		rocksdb_free(err);
-	} else if (!batch->empty) {
-		atomic_store(&store->commit_nr, nr);
-	}
-	store_batch_clear(batch);
-	return code;
+	if (!it->change)
+		return rocksdb_iter_value(it->it, vlen);
+	*vlen = it->change->vlen;
+	return it->change->val;
 }
