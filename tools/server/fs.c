@@ -281,7 +281,9 @@ int fs_open(struct store *store, struct fs **fsp)
 	SLIST_INIT(&txn->dirty);
 	STAILQ_INIT(&txn->intents);
 	STAILQ_INIT(&txn->batch_intents);
-	err = load(fs);
+	err = fs_nodes_init(txn);
+	if (!err)
+		err = load(fs);
 	if (err)
 		goto out_free;
 	fs->batch = store_batch_new(store);
@@ -310,6 +312,7 @@ void fs_close(struct fs *fs)
 		free(intent);
 	}
 	fs_nodes_drop(&fs->txn);
+	free(fs->txn.bucket);
 	free(fs->txn.links);
 	if (fs->current)
 		fs_view_put(fs->current);

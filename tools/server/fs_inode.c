@@ -12,7 +12,39 @@
 
 static struct fs_node **bucket_of(struct fs_txn *txn, u64 ino)
 {
-	return &txn->bucket[(ino * 0x9e3779b97f4a7c15ull) >> 32 & (FS_BUCKETS - 1)];
+	return &txn->bucket[(ino * 0x9e3779b97f4a7c15ull) >> 32 & (txn->buckets - 1)];
+}
+
+int fs_nodes_init(struct fs_txn *txn)
+{
+	txn->bucket = calloc(FS_BUCKETS_MIN, sizeof(*txn->bucket));
+	if (!txn->bucket)
+		return -ENOMEM;
+	txn->buckets = FS_BUCKETS_MIN;
+	return 0;
+}
+
+/* Twice the buckets; without memory it goes on with those that it has. */
+static void nodes_spread(struct fs_txn *txn)
+{
+	struct fs_node **old = txn->bucket, *node, **pos;
+	size_t n = txn->buckets, i;
+
+	txn->bucket = calloc(2 * n, sizeof(*old));
+	if (!txn->bucket) {
+		txn->bucket = old;
+		return;
+	}
+	txn->buckets = 2 * n;
+	for (i = 0; i < n; i++) {
+		while ((node = old[i])) {
+			old[i] = node->next;
+			pos = bucket_of(txn, node->in.ino);
+			node->next = *pos;
+			*pos = node;
+		}
+	}
+	free(old);
 }
 
 static struct fs_node *node_find(struct fs_txn *txn, u64 ino)
@@ -27,11 +59,13 @@ static struct fs_node *node_find(struct fs_txn *txn, u64 ino)
 
 static struct fs_node *node_add(struct fs_txn *txn, const struct fs_inode *in)
 {
-	struct fs_node **bucket = bucket_of(txn, in->ino);
-	struct fs_node *node = calloc(1, sizeof(*node));
+	struct fs_node *node = calloc(1, sizeof(*node)), **bucket;
 
 	if (!node)
 		return NULL;
+	if (txn->nodes >= 2 * txn->buckets)
+		nodes_spread(txn);
+	bucket = bucket_of(txn, in->ino);
 	node->in = *in;
 	node->next = *bucket;
 	*bucket = node;
@@ -171,7 +205,7 @@ void fs_nodes_drop(struct fs_txn *txn)
 	struct fs_node *node;
 	size_t i;
 
-	for (i = 0; i < FS_BUCKETS; i++) {
+	for (i = 0; i < txn->buckets; i++) {
 		while ((node = txn->bucket[i])) {
 			txn->bucket[i] = node->next;
 			free(node);

@@ -32,7 +32,7 @@ struct fs_node {
 
 SLIST_HEAD(fs_nodes, fs_node);
 
-#define FS_BUCKETS	8192		/* a power of two */
+#define FS_BUCKETS_MIN	8192		/* a power of two; doubled with the nodes in a batch */
 #define FS_NODES_MAX	32768		/* kept between batches */
 
 struct fs_txn {
@@ -44,8 +44,8 @@ struct fs_txn {
 	struct fs_counters batch_counters;	/* as the batch began */
 	struct fs_counters committed;
 
-	struct fs_node *bucket[FS_BUCKETS];
-	size_t nodes;
+	struct fs_node **bucket;
+	size_t buckets, nodes;
 	struct fs_nodes dirty;
 	u64 moves;			/* directories got another parent, or may have */
 
@@ -90,6 +90,7 @@ int fs_scan_next(struct fs_scan *scan);
 
 /* ---- inodes (fs_inode.c) ---- */
 
+int fs_nodes_init(struct fs_txn *txn);
 /* -ESTALE: there is none. */
 int fs_inode_read(struct fs_view *view, u64 ino, struct fs_inode *in);
 int fs_node_get(struct fs_txn *txn, u64 ino, struct fs_node **nodep);
