@@ -139,6 +139,11 @@ static int apply_parts(struct log_work *lw, struct fs_txn *txn, struct dlg *dlg,
 		part[n++].count = le32_to_cpu(msg->count);
 	}
 	rc = fs_apply_log(txn, &dlg->rec, lw->first, part, n, res);
+	/* the commit takes as much memory again */
+	STAILQ_FOREACH(req, &lw->parts, next) {
+		free(req->payload);
+		req->payload = NULL;
+	}
 	if (part != &one)
 		free(part);
 	return rc;
