@@ -635,6 +635,14 @@ int archil_deleg_for_inodes(struct archil_deleg *d,
 	return err;
 }
 
+/* All of it is on its way before the first is waited for. */
+static int archil_flush_begin(struct archil_deleg *d, struct inode *inode, void *arg)
+{
+	if (S_ISREG(inode->i_mode) && test_bit(ARCHIL_I_BULK, &archil_i(inode)->flags))
+		filemap_flush(inode->i_mapping);
+	return 0;
+}
+
 static int archil_flush_inode(struct archil_deleg *d, struct inode *inode, void *killable)
 {
 	return S_ISREG(inode->i_mode) ? archil_flush_data(inode, killable != NULL) : 0;
@@ -645,6 +653,8 @@ int archil_deleg_flush(struct archil_deleg *d, bool killable)
 {
 	int err, err2;
 
+	archil_log_kick(d);
+	archil_deleg_for_inodes(d, archil_flush_begin, NULL);
 	err = archil_deleg_for_inodes(d, archil_flush_inode, killable ? d : NULL);
 	if (err == -EINTR)
 		return err;

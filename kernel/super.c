@@ -29,6 +29,8 @@
 #include "netlink.h"
 #include "pagecache.h"
 
+#define ARCHIL_READ_AHEAD	(4 << 20)	/* bytes */
+
 static LIST_HEAD(archil_mounts);
 static DEFINE_MUTEX(archil_mounts_lock);
 static u64 archil_next_mount = 1;	/* protected by archil_mounts_lock */
@@ -137,7 +139,7 @@ static void archil_commit_inode(struct archil_inode *ai)
 	if (inode->i_nlink || atomic_read(&inode->i_count) > 1) {
 		/* Small contents are clean when the log is: there is nothing to do but to send that. */
 		if (!archil_content_pending(inode))
-			filemap_fdatawrite(inode->i_mapping);
+			filemap_flush(inode->i_mapping);
 		archil_size_update(inode);
 		smp_mb(); /* off the list before we look; pairs with archil_mark_dirty() */
 		if (archil_inode_dirty(inode) && !READ_ONCE(archil_mnt(inode->i_sb)->dying))
@@ -456,6 +458,9 @@ static int archil_fill_super(struct super_block *sb, struct fs_context *fc)
 	err = super_setup_bdi_name(sb, "archil-%llu", m->id);
 	if (err)
 		return err;
+	/* Enough is asked for ahead to fill a long link, in requests as large as they may be. */
+	sb->s_bdi->ra_pages = ARCHIL_READ_AHEAD >> PAGE_SHIFT;
+	sb->s_bdi->io_pages = m->payload_max >> PAGE_SHIFT;
 	m->sb = sb;
 
 	if (grant->number) {

@@ -55,7 +55,11 @@ struct archil_wb {
 	u32 len;
 };
 
-static int archil_write_submit(struct archil_wb *wb, struct writeback_control *wbc)
+/*
+ * @urgent: somebody waits, and this is the last. The server flushes a file at once for an urgent
+ * WRITE and answers all before it; the others it flushes together.
+ */
+static int archil_write_submit(struct archil_wb *wb, struct writeback_control *wbc, bool urgent)
 {
 	struct archil_io *io = wb->io;
 	struct archil_mount *m = archil_mnt(wb->inode->i_sb);
@@ -96,7 +100,7 @@ static int archil_write_submit(struct archil_wb *wb, struct writeback_control *w
 	req->out_bvec = io->vec;
 	req->out_nr = io->nr;
 	req->out_len = wb->len;
-	req->urgent = wbc->sync_mode == WB_SYNC_ALL;
+	req->urgent = urgent;
 	req->private = io;
 	req->done = archil_write_done;
 	req->release = archil_io_release;
@@ -176,7 +180,7 @@ static int archil_write_bulk(struct folio *folio, struct writeback_control *wbc,
 		return 0;
 	}
 	if (wb->io && (wb->io->nr == cap || wb->io->deleg != d || wb->io->pos + wb->len != pos)) {
-		err = archil_write_submit(wb, wbc);
+		err = archil_write_submit(wb, wbc, false);
 		if (err)
 			goto redirty;
 	}
@@ -224,7 +228,7 @@ int archil_writepages(struct address_space *mapping, struct writeback_control *w
 		return compat_writeback_folios(mapping, wbc, archil_clean_small, NULL);
 	}
 	err = compat_writeback_folios(mapping, wbc, archil_write_bulk, &wb);
-	err2 = archil_write_submit(&wb, wbc);
+	err2 = archil_write_submit(&wb, wbc, wbc->sync_mode == WB_SYNC_ALL);
 	return err ?: err2;
 }
 
