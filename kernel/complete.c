@@ -9,10 +9,11 @@
  *    server's order: a listing may begin in memory and go on at the server, or the reverse.
  * 3. Names change with the directory locked, and are listed and unlisted with that. What memory
  *    pressure drops is unlisted at that moment (archil_d_prune()), and completeness ends.
- * 4. A reading makes complete only what nothing disturbed from its beginning to its end: no change, no
- *    name dropped, no other reading that began later (`gen`).
- * 5. A listing holds no reference. A name leaves it before its dentry goes; a directory that goes lets
- *    go of its names first. A name's directory is found under RCU, then confirmed under the lock.
+ * 4. A reading makes complete only what nothing disturbed from its beginning to its end: no
+ *    change, no name dropped, no other reading that began later (`gen`).
+ * 5. A listing holds no reference. A name leaves it before its dentry goes; a directory that goes
+ *    lets go of its names first. A name's directory is found under RCU, then confirmed under
+ *    the lock.
  */
 #include <linux/dcache.h>
 #include <linux/slab.h>

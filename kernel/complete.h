@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0 */
-/* Complete directories: what is in them, and what is not, memory knows. complete.c has the rules. */
+/* Complete directories: memory knows what is in them, and what is not. complete.c has the rules. */
 #ifndef ARCHIL_COMPLETE_H
 #define ARCHIL_COMPLETE_H
 

@@ -350,6 +350,7 @@ void archil_inode_own(struct archil_inode *ai, struct archil_deleg *d, u32 epoch
 	ai->own_epoch = epoch;
 	/* The old log was drained; numbers of the new one mean something else. */
 	ai->last_seq = 0;
+	ai->size_seq = 0;
 	ai->content_seq = 0;
 	spin_unlock(&ai->lock);
 	mutex_unlock(&ai->own_mutex);
@@ -702,7 +703,7 @@ static bool archil_inode_loses(struct archil_deleg *d, struct inode *inode)
 {
 	struct archil_inode *ai = archil_i(inode);
 
-	if (READ_ONCE(ai->last_seq) > READ_ONCE(d->log.acked))
+	if (max(READ_ONCE(ai->last_seq), READ_ONCE(ai->size_seq)) > READ_ONCE(d->log.acked))
 		return true;
 	return S_ISREG(inode->i_mode) && test_bit(ARCHIL_I_BULK, &ai->flags) &&
 	       archil_inode_dirty(inode);

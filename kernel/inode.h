@@ -40,6 +40,7 @@ struct archil_inode {
 
 	u64 logged_size;		/* what the log says the size is */
 	u64 last_seq;			/* last record that concerns this inode, in own's log */
+	u64 size_seq;			/* the same for what follows WRITEs, which neither READ nor WRITE waits for */
 	u64 content_seq;		/* last CONTENT record of it */
 	struct list_head dirty_list;	/* mount->dirty, with a reference to the inode */
 	struct work_struct size_work;	/* after WRITEs */

@@ -326,7 +326,7 @@ int archil_size_update(struct inode *inode)
 	}
 	if (seq) {
 		spin_lock(&ai->lock);
-		ai->last_seq = seq;
+		ai->size_seq = seq;
 		if (rec.valid & ARCHIL_SET_SIZE_UP)
 			ai->logged_size = max_t(u64, ai->logged_size, rec.size);
 		spin_unlock(&ai->lock);

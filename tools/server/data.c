@@ -240,6 +240,18 @@ static void flush_fire(struct loop_timer *timer)
 	flush_all(container_of(timer, struct data, flush_timer));
 }
 
+/* When no more comes, but at some time in any case. */
+static void flush_soon(struct data *data, struct loop *loop)
+{
+	uint64_t at = loop->now + FLUSH_QUIET_MS;
+
+	if (!data->flush_timer.armed)
+		data->flush_latest = loop->now + FLUSH_MS;
+	if (at > data->flush_latest)
+		at = data->flush_latest;
+	loop_timer_set(loop, &data->flush_timer, at > loop->now ? at - loop->now : 0);
+}
+
 /* A WRITE of ii has reached the store's file. */
 void data_written(struct inode_io *ii, struct dio *io)
 {
@@ -259,8 +271,8 @@ void data_written(struct inode_io *ii, struct dio *io)
 	}
 	if (data->dirty_bytes >= FLUSH_BYTES)
 		flush_all(data);
-	else if (!data->flush_timer.armed)
-		loop_timer_set(&ii->disk->server->loop, &data->flush_timer, FLUSH_MS);
+	else
+		flush_soon(data, &ii->disk->server->loop);
 }
 
 /* ---- what goes on when ---- */

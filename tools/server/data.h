@@ -15,7 +15,8 @@
  *    have seen, the change number has moved since. The last two are made so by a
  *    commit before (struct prepare).
  * 5. It is answered when flushed: at once when urgent or when a reader waits, else
- *    together with others after FLUSH_MS or FLUSH_BYTES.
+ *    together with others: after FLUSH_BYTES, or when none has come for
+ *    FLUSH_QUIET_MS, at the latest after FLUSH_MS.
  * 6. Unflushed bytes are seen by the session that wrote them and nobody
  *    else: another's READ of them waits for the flush, and later WRITEs wait
  *    for that READ.
@@ -44,7 +45,8 @@ struct session;
 struct inode_io;
 
 enum {
-	FLUSH_MS	= 20,
+	FLUSH_QUIET_MS	= 15,
+	FLUSH_MS	= 150,
 	FLUSH_BYTES	= 16 << 20,
 	COUNT_MS	= 500,
 	INODE_BUCKETS	= 16384,
@@ -124,6 +126,7 @@ struct data {
 	TAILQ_HEAD(, inode_io) behind;	/* have something that waits for rule 3 */
 	uint64_t dirty_bytes;
 	struct loop_timer flush_timer;
+	uint64_t flush_latest;		/* ms: the timer is not set beyond that */
 	TAILQ_HEAD(, inode_io) count;	/* flushed, not yet counted */
 	struct loop_timer count_timer;
 	uint64_t shape;			/* moves when an inode may have changed delegations */
