@@ -36,6 +36,15 @@ int fdatasync(int fd)
 	return count_sync("fdatasync", fd);
 }
 
+static _Atomic int fs_syncs;
+
+int syncfs(int fd)
+{
+	if (watching)
+		atomic_fetch_add(&fs_syncs, 1);
+	return count_sync("syncfs", fd);
+}
+
 int fsync(int fd)
 {
 	return count_sync("fsync", fd);
@@ -362,6 +371,61 @@ START_TEST(a_failed_flush_is_the_end_of_writing)
 }
 END_TEST
 
+enum { GROUP = 40 };
+
+/* Submits a flush of each of GROUP files at the same time; what each came to is in its len. */
+static void flush_group(struct store *store, struct store_op *op)
+{
+	memset(op, 0, GROUP * sizeof(*op));
+	ended = 0;
+	for (unsigned int i = 0; i < GROUP; i++) {
+		op[i].kind = STORE_FLUSH;
+		op[i].ino = 1000 + 300 * i;
+		op[i].done = op_done;
+		store_submit(store, &op[i]);
+	}
+	wait_for(store, GROUP);
+}
+
+static void write_group(struct store *store)
+{
+	char byte = 1;
+
+	for (unsigned int i = 0; i < GROUP; i++)
+		ck_assert_int_eq(rw(store, STORE_WRITE, 1000 + 300 * i, 0, &byte, 1), 1);
+}
+
+START_TEST(many_flushes_are_one_sync)
+{
+	struct store *store = must_create();
+	struct store_op op[GROUP];
+
+	by_loop = true;
+	write_group(store);
+	watching = true;
+	dir_syncs = 0;
+	fs_syncs = 0;
+	flush_group(store, op);
+	ck_assert_int_eq(fs_syncs, 1);
+	ck_assert_int_eq(dir_syncs, 1);		/* that one: no directory of its own */
+	for (unsigned int i = 0; i < GROUP; i++)
+		ck_assert_int_eq(op[i].len, 0);
+	/* names and bytes are known to be durable */
+	ck_assert_int_eq(other(store, STORE_FLUSH, 1000, 0, 0), 0);
+	ck_assert_int_eq(dir_syncs, 1);
+
+	write_group(store);
+	sync_errno = EIO;
+	flush_group(store, op);
+	watching = false;
+	sync_errno = 0;
+	for (unsigned int i = 0; i < GROUP; i++)
+		ck_assert_int_eq((int64_t)op[i].len, -EIO);
+	ck_assert_int_eq(store_failed(store), -EIO);
+	store_close(store);
+}
+END_TEST
+
 static unsigned int chain_left;
 
 static void chain(struct store_op *op, int64_t result)
@@ -442,6 +506,7 @@ int main(void)
 	tcase_add_test(tc, writes_to_one_new_file_at_once);
 	tcase_add_test(tc, a_flush_covers_the_names);
 	tcase_add_test(tc, a_failed_flush_is_the_end_of_writing);
+	tcase_add_test(tc, many_flushes_are_one_sync);
 	tcase_add_test(tc, done_may_submit);
 	tcase_add_test(tc, all_inodes_with_data_are_listed);
 	tcase_add_test(tc, data_survives_a_restart);

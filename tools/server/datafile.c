@@ -361,6 +361,12 @@ bool datafile_dirs_unsynced(struct datastore *ds, uint64_t ino)
 	return any;
 }
 
+static void dir_synced(struct datadir *dir, uint32_t upto)
+{
+	if ((int32_t)(upto - dir->synced) > 0)
+		dir->synced = upto;
+}
+
 static int sync_dir(struct datastore *ds, unsigned int dir)
 {
 	char path[DATA_PATH_LEN];
@@ -384,8 +390,7 @@ static int sync_dir(struct datastore *ds, unsigned int dir)
 	if (err)
 		return store_fail(ds->store, err, "flush of data/%s: %s", path, strerror(-err));
 	pthread_mutex_lock(&ds->lock);
-	if ((int32_t)(upto - ds->dirs[dir].synced) > 0)
-		ds->dirs[dir].synced = upto;
+	dir_synced(&ds->dirs[dir], upto);
 	pthread_mutex_unlock(&ds->lock);
 	return 0;
 }
@@ -400,6 +405,45 @@ int datafile_sync_dirs(struct datastore *ds, uint64_t ino)
 		err = sync_dir(ds, top_of(leaf));
 	if (!err)
 		err = sync_dir(ds, ROOT_DIR);
+	return err;
+}
+
+static void dirs_of(uint64_t ino, unsigned int dir[3])
+{
+	dir[0] = leaf_of(ino);
+	dir[1] = top_of(dir[0]);
+	dir[2] = ROOT_DIR;
+}
+
+void datafile_dirs_begin(struct datastore *ds, uint64_t ino, uint32_t upto[3])
+{
+	unsigned int dir[3];
+
+	dirs_of(ino, dir);
+	pthread_mutex_lock(&ds->lock);
+	for (int i = 0; i < 3; i++)
+		upto[i] = ds->dirs[dir[i]].changed;
+	pthread_mutex_unlock(&ds->lock);
+}
+
+void datafile_dirs_end(struct datastore *ds, uint64_t ino, const uint32_t upto[3])
+{
+	unsigned int dir[3];
+
+	dirs_of(ino, dir);
+	pthread_mutex_lock(&ds->lock);
+	for (int i = 0; i < 3; i++)
+		dir_synced(&ds->dirs[dir[i]], upto[i]);
+	pthread_mutex_unlock(&ds->lock);
+}
+
+int datafile_sync_all(struct datastore *ds)
+{
+	int err = syncfs(ds->dirfd) ? -errno : 0;
+
+	if (err)
+		/* rule 4 of store.h */
+		store_fail(ds->store, err, "flush of data/: %s", strerror(-err));
 	return err;
 }
 

@@ -99,6 +99,13 @@ void datafile_flush_begin(struct datastore *ds, uint64_t ino, struct dataflush *
 int datafile_flush_end(struct datastore *ds, struct dataflush *flush, int result);
 bool datafile_dirs_unsynced(struct datastore *ds, uint64_t ino);
 int datafile_sync_dirs(struct datastore *ds, uint64_t ino);
+/*
+ * The same for many inodes with one sync of the filesystem: what of its directories is to become
+ * durable, and that it has.
+ */
+void datafile_dirs_begin(struct datastore *ds, uint64_t ino, uint32_t upto[3]);
+void datafile_dirs_end(struct datastore *ds, uint64_t ino, const uint32_t upto[3]);
+int datafile_sync_all(struct datastore *ds);
 
 /* datafile_run.c */
 

@@ -5,6 +5,9 @@
  *	submit -> [thread: open] -> ring -> [thread: directories] -> done
  *	submit -> [thread: all of it] -> done
  *
+ * Many flushes at the same time are one sync of the whole filesystem, by a thread: for the
+ * filesystem that is one commit and not one for each.
+ *
  * Reads, writes and flushes of an open file go straight to the ring. What could
  * block the loop (making and opening files, cutting, syncing directories) goes
  * through a few threads, started when first needed.
@@ -26,11 +29,13 @@
 #define THREADS		4u
 #define STACK_BYTES	(256u << 10)
 #define POLL_ROUNDS	8
+#define GROUP_FLUSHES	8u	/* so many and more are done together */
 
 enum stage {
 	STAGE_RUN,		/* thread: store_run() */
 	STAGE_OPEN,		/* thread: open the file, then the ring */
 	STAGE_DIRS,		/* thread: sync the directories of a flush */
+	STAGE_SYNC,		/* thread: sync the filesystem for a group of flushes */
 	STAGE_RING,
 	STAGE_ENDED,
 };
@@ -44,6 +49,9 @@ struct dataring {
 	struct io_uring ring;		/* all of these: the event loop's */
 	unsigned int in_ring;
 	struct op_list waiting;		/* for room in the ring */
+	struct op_list flushes;		/* to be begun, alone or as a group */
+	unsigned int nflushes;
+	bool syncing;			/* a group is on its way */
 	struct op_list ended;		/* for done() */
 	int efd;			/* the ring and the threads signal it */
 
@@ -105,6 +113,9 @@ static void work_on(struct dataring *dr, struct store_op *op)
 		op->stage = op->result ? STAGE_ENDED : STAGE_RING;
 		if (op->result == -ENOENT)
 			op->result = 0;		/* nothing to read */
+		break;
+	case STAGE_SYNC:
+		op->result = datafile_sync_all(dr->ds);
 		break;
 	case STAGE_DIRS:
 		op->result = datafile_sync_dirs(dr->ds, op->ino);
@@ -319,6 +330,25 @@ static void reap_ring(struct dataring *dr)
 	}
 }
 
+/* A group's filesystem is synced. */
+static void group_synced(struct dataring *dr, struct store_op *op)
+{
+	struct store_op *next;
+	int err = op->result;
+
+	dr->syncing = false;
+	for (; op; op = next) {
+		struct dataflush flush = { op->file, op->mark, op->full };
+
+		next = op->group;
+		if (!err)
+			datafile_dirs_end(dr->ds, op->ino, op->dirs);
+		if (op->file)
+			datafile_flush_end(dr->ds, &flush, err);
+		end(dr, op, err);
+	}
+}
+
 static void reap_threads(struct dataring *dr)
 {
 	struct store_op *op, *next;
@@ -331,6 +361,8 @@ static void reap_threads(struct dataring *dr)
 		next = op->next;
 		if (op->stage == STAGE_RING)
 			to_ring(dr, op);
+		else if (op->stage == STAGE_SYNC)
+			group_synced(dr, op);
 		else
 			end(dr, op, op->result);
 	}
@@ -351,7 +383,7 @@ static void start_rw(struct dataring *dr, struct store_op *op)
 		give_to_thread(dr, op, STAGE_OPEN);
 }
 
-static void start_flush(struct dataring *dr, struct store_op *op)
+static void begin_flush(struct dataring *dr, struct store_op *op)
 {
 	struct dataflush flush;
 
@@ -359,12 +391,52 @@ static void start_flush(struct dataring *dr, struct store_op *op)
 	op->file = flush.file;
 	op->mark = flush.upto;
 	op->full = flush.full;
-	if (flush.file)
+}
+
+static void start_flush(struct dataring *dr, struct store_op *op)
+{
+	begin_flush(dr, op);
+	if (op->file)
 		to_ring(dr, op);
 	else if (datafile_dirs_unsynced(dr->ds, op->ino))
 		give_to_thread(dr, op, STAGE_DIRS);
 	else
 		end(dr, op, 0);
+}
+
+static void start_group(struct dataring *dr)
+{
+	struct store_op *op, *group = NULL;
+
+	while ((op = list_take(&dr->flushes))) {
+		datafile_dirs_begin(dr->ds, op->ino, op->dirs);
+		begin_flush(dr, op);
+		op->group = group;
+		group = op;
+	}
+	dr->syncing = true;
+	give_to_thread(dr, group, STAGE_SYNC);
+}
+
+static void start_flushes(struct dataring *dr)
+{
+	struct store_op *op;
+
+	/* one group at a time: what comes meanwhile is the next */
+	if (dr->nflushes >= GROUP_FLUSHES && dr->syncing)
+		return;
+	if (dr->nflushes >= GROUP_FLUSHES)
+		start_group(dr);
+	while ((op = list_take(&dr->flushes)))
+		start_flush(dr, op);
+	dr->nflushes = 0;
+}
+
+static void add_flush(struct dataring *dr, struct store_op *op)
+{
+	list_add(&dr->flushes, op);
+	if (!dr->nflushes++)
+		signal_loop(dr);
 }
 
 void store_submit(struct store *store, struct store_op *op)
@@ -382,7 +454,7 @@ void store_submit(struct store *store, struct store_op *op)
 	else if (op->kind == STORE_READ || op->kind == STORE_WRITE)
 		start_rw(dr, op);
 	else if (op->kind == STORE_FLUSH)
-		start_flush(dr, op);
+		add_flush(dr, op);
 	else
 		give_to_thread(dr, op, STAGE_RUN);
 	/* the operation may be a thread's by now: not to be looked at */
@@ -401,6 +473,7 @@ unsigned int store_poll(struct store *store)
 		count = 0;	/* nobody has signalled; looking costs little */
 	for (int round = 0; round < POLL_ROUNDS; round++) {
 		reap_threads(dr);
+		start_flushes(dr);
 		fill_ring(dr);
 		reap_ring(dr);
 		op = dr->ended.first;
@@ -413,6 +486,7 @@ unsigned int store_poll(struct store *store)
 			op->done(op, op->result);	/* may free it */
 		}
 	}
+	start_flushes(dr);
 	fill_ring(dr);
 	if (dr->ended.first)
 		signal_loop(dr);
@@ -434,6 +508,7 @@ int dataring_open(struct datastore *ds, char **errmsg)
 		return store_say(errmsg, -ENOMEM, "out of memory");
 	dr->ds = ds;
 	list_init(&dr->waiting);
+	list_init(&dr->flushes);
 	list_init(&dr->ended);
 	list_init(&dr->jobs);
 	list_init(&dr->back);

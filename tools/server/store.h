@@ -282,6 +282,13 @@ uint64_t store_batch_nr(const struct store_batch *batch);
  */
 int store_batch_commit(struct store_batch *batch);
 
+/*
+ * store_batch_settle() - after a large commit, when it was answered: sees to it that
+ * what the store needs for that besides is given back, whether another commit
+ * comes or not. May wait for what earlier large commits have left to do.
+ */
+void store_batch_settle(struct store_batch *batch);
+
 /* store_batch_clear() - forget all changes and savepoints. */
 void store_batch_clear(struct store_batch *batch);
 
@@ -335,6 +342,8 @@ struct store_op {
 
 	/* private to the store */
 	struct store_op *next;
+	struct store_op *group;		/* flushes that are done together */
+	uint32_t dirs[3];
 	int stage;
 	bool full;
 	void *file;
