@@ -655,8 +655,10 @@ int archil_deleg_flush(struct archil_deleg *d, bool killable)
 	int err, err2;
 
 	archil_log_kick(d);
+	atomic_inc(&d->flushing);
 	archil_deleg_for_inodes(d, archil_flush_begin, NULL);
 	err = archil_deleg_for_inodes(d, archil_flush_inode, killable ? d : NULL);
+	atomic_dec(&d->flushing);
 	if (err == -EINTR)
 		return err;
 	err2 = archil_log_wait(d, 0, killable);

@@ -49,6 +49,7 @@ struct archil_deleg {
 	struct mutex walk_mutex;	/* one walk over inodes at a time */
 
 	struct archil_log log;
+	atomic_t flushing;		/* who is in archil_deleg_flush(), and sends the log at its end */
 	struct archil_batch_rec *releases; /* of orphans evicted while it drains, or later; delegs->lock */
 	struct work_struct release_work; /* for the later ones */
 	bool released;			/* an orphan's own, and its RELEASE is appended */
