@@ -170,7 +170,8 @@ void data_submit(struct disk *disk, struct store_op *op)
 
 bool data_idle(const struct disk *disk)
 {
-	return !disk->data.ops && TAILQ_EMPTY(&disk->data.count);
+	return !disk->data.ops && STAILQ_EMPTY(&disk->data.prepares) &&
+	       TAILQ_EMPTY(&disk->data.count);
 }
 
 /* ---- flushing ---- */
@@ -356,6 +357,8 @@ int data_init(struct disk *disk)
 	TAILQ_INIT(&data->count);
 	data->count_timer.fire = count_fire;
 	data->flush_timer.fire = flush_fire;
+	STAILQ_INIT(&data->prepares);
+	data->prepare_timer.fire = prepare_fire;
 	data->buckets = calloc(INODE_BUCKETS, sizeof(*data->buckets));
 	return data->buckets ? 0 : -ENOMEM;
 }
@@ -369,8 +372,11 @@ void data_destroy(struct disk *disk)
 
 	if (disk->server) {
 		loop_timer_clear(&disk->server->loop, &data->flush_timer);
+		loop_timer_clear(&disk->server->loop, &data->prepare_timer);
 		loop_timer_clear(&disk->server->loop, &data->count_timer);
 	}
+	if (data->buckets)
+		prepares_drop(disk);
 	for (i = 0; data->buckets && i < INODE_BUCKETS; i++) {
 		while ((ii = data->buckets[i])) {
 			data->buckets[i] = ii->next;

@@ -13,7 +13,8 @@
  *    alive and covers the inode, the inode is a bulk file last written under
  *    this delegation (fs_bulk_begin()), and, if it overwrites what readers may
  *    have seen, the change number has moved since. The last two are made so by a
- *    commit before (struct prepare).
+ *    commit before (struct prepare), one for as many inodes as come within PREPARE_MS,
+ *    or at once when somebody waits.
  * 5. It is answered when flushed: at once when urgent or when a reader waits, else
  *    together with others: after FLUSH_BYTES, or when none has come for
  *    FLUSH_QUIET_MS, at the latest after FLUSH_MS.
@@ -34,6 +35,7 @@
 #include <stdint.h>
 #include <sys/queue.h>
 
+#include "commit.h"
 #include "fs_txn.h"
 #include "loop.h"
 #include "store.h"
@@ -49,6 +51,8 @@ enum {
 	FLUSH_MS	= 150,
 	FLUSH_BYTES	= 16 << 20,
 	COUNT_MS	= 500,
+	PREPARE_MS	= 5,
+	PREPARE_MAX	= 256,
 	INODE_BUCKETS	= 16384,
 	INODE_IDLE_MAX	= 32768,
 };
@@ -124,6 +128,9 @@ struct data {
 	unsigned int n_idle;
 	TAILQ_HEAD(, inode_io) dirty;	/* have something written */
 	TAILQ_HEAD(, inode_io) behind;	/* have something that waits for rule 3 */
+	struct works prepares;		/* of WRITEs, to be submitted */
+	unsigned int n_prepares;
+	struct loop_timer prepare_timer;
 	uint64_t dirty_bytes;
 	struct loop_timer flush_timer;
 	uint64_t flush_latest;		/* ms: the timer is not set beyond that */
@@ -166,6 +173,9 @@ void dio_free(struct dio *io);
 bool read_start(struct inode_io *ii, struct dio *io);
 bool write_start(struct inode_io *ii, struct dio *io);
 void write_flushed(struct dio *io);
+void prepare_fire(struct loop_timer *timer);
+/* The disk goes: what was not submitted never will be. */
+void prepares_drop(struct disk *disk);
 void cut_start(struct inode_io *ii);
 /* WRITEs of ii were flushed: what it takes is to be counted. */
 void count_later(struct inode_io *ii);

@@ -80,8 +80,38 @@ static void prepare_done(struct work *work, int err)
 	inode_io_pump(ii);
 }
 
+static void prepares_submit(struct disk *disk)
+{
+	struct data *data = &disk->data;
+	struct work *work;
+
+	loop_timer_clear(&disk->server->loop, &data->prepare_timer);
+	data->n_prepares = 0;
+	while ((work = STAILQ_FIRST(&data->prepares))) {
+		STAILQ_REMOVE_HEAD(&data->prepares, next);
+		commit_submit(disk, work);
+	}
+}
+
+void prepares_drop(struct disk *disk)
+{
+	struct data *data = &disk->data;
+	struct work *work;
+
+	while ((work = STAILQ_FIRST(&data->prepares))) {
+		STAILQ_REMOVE_HEAD(&data->prepares, next);
+		free(container_of(work, struct prepare, work));
+	}
+}
+
+void prepare_fire(struct loop_timer *timer)
+{
+	prepares_submit(container_of(timer, struct disk, data.prepare_timer));
+}
+
 static void prepare(struct inode_io *ii, const struct dio *io, bool bulk, bool bump)
 {
+	struct data *data = &ii->disk->data;
 	struct prepare *prep = calloc(1, sizeof(*prep));
 
 	if (!prep)
@@ -96,7 +126,11 @@ static void prepare(struct inode_io *ii, const struct dio *io, bool bulk, bool b
 	prep->bump = bump;
 	ii->preparing = true;
 	ii->read_since = false;
-	commit_submit(ii->disk, &prep->work);
+	STAILQ_INSERT_TAIL(&data->prepares, &prep->work, next);
+	if (++data->n_prepares >= PREPARE_MAX || io->urgent)
+		prepares_submit(ii->disk);
+	else if (!data->prepare_timer.armed)
+		loop_timer_set(&ii->disk->server->loop, &data->prepare_timer, PREPARE_MS);
 }
 
 /* Does the inode lie in the delegation? Asked once for many WRITEs between changes. */
@@ -195,8 +229,11 @@ bool write_start(struct inode_io *ii, struct dio *io)
 	if (!rc && store_failed(ii->disk->store))
 		rc = -EROFS;
 	if (!rc) {
-		if (ii->preparing)
+		if (ii->preparing) {
+			if (io->urgent)
+				prepares_submit(ii->disk);
 			return false;
+		}
 		view = fs_view_get(ii->disk->fs);
 		if (!view)
 			server_oom();

@@ -1,0 +1,88 @@
+#!/bin/bash
+# SPDX-License-Identifier: GPL-2.0
+#
+# An owner who needs nothing from the server asks it nothing; and what was made and removed
+# before it was sent is never sent.
+#
+#     web-1  /mnt/a (shared, commit=60)   owns /t and works there; the root, which nobody owns, it
+#                                         need not ask about (cache_ttl=3600)
+#     web-2  /mnt/b (shared)              reads what was synced
+
+. "$(dirname "$0")/../lib.sh"
+
+# counter NAME: of web-1's mount
+counter() { archilctl status /mnt/a --json | sed -n "s/.*\"$1\": \([0-9]*\).*/\1/p" | head -n 1; }
+
+# asked: requests so far, but for those of statfs(2), which find and rm make to learn what they are on
+asked() { echo $(($(counter requests) - $(counter STATFS))); }
+
+# quiet TEXT COMMAND...: it works, and sends no request
+quiet() {
+	local text=$1 before after
+	shift
+	before=$(asked)
+	check "$text" "$@"
+	after=$(asked)
+	is "$text: no request" "$((after - before))" 0
+}
+
+walk() { find /mnt/a/t -type f -size +0 | wc -l; }
+list() { ls -lR /mnt/a/t; }
+missing() { local i; for i in $(seq 200); do [ ! -e "/mnt/a/t/linux/not.$i" ] || return; done; }
+read_all() { tar -cf /dev/null -C /mnt/a/t .; }
+git_status() { git -C /mnt/a/t status --porcelain; }
+
+net_up 2
+start_server
+start_agent 1
+start_agent 2
+must cmount 1 shared,commit=60,cache_ttl=3600 disk /mnt/a
+must cmount 2 shared disk /mnt/b
+must mkdir /mnt/a/t
+must cp -r /usr/include/linux /mnt/a/t/
+must git -C /mnt/a/t init -q
+must git -C /mnt/a/t add .
+must git -C /mnt/a/t -c user.name=a -c user.email=a@b commit -qm all
+must sync -f /mnt/a
+find /mnt/a/t | sort >/tmp/names
+
+echo '# ---- everything is in memory'
+quiet 'a walk' walk
+quiet 'a listing' list
+quiet 'names that are not there' missing
+quiet 'reading' read_all
+quiet 'git status' git_status
+quiet 'creating, writing, renaming, linking, removing' bash -c '
+	cd /mnt/a/t && mkdir new && for i in $(seq 100); do echo $i >new/$i; done &&
+	mv new newer && ln newer/1 newer/one && rm -r newer/2* && ls -l newer && chmod 700 newer'
+sleep 2
+quiet 'a walk after a while' walk
+
+echo '# ---- memory forgets'
+echo 2 >/proc/sys/vm/drop_caches
+check 'a listing all the same' cmp /tmp/names <(find /mnt/a/t ! -path '*/newer*' | sort)
+must ls -lR /mnt/a/t >/tmp/first
+before=$(asked)
+ls -lR /mnt/a/t >/tmp/second
+is 'the next listing asks nothing' "$(($(asked) - before))" 0
+check 'and says the same' cmp /tmp/first /tmp/second
+
+echo '# ---- made and removed'
+must sync -f /mnt/a
+before=$(counter records)
+must cp -r /mnt/a/t/linux /mnt/a/t/copy
+must rm -rf /mnt/a/t/copy
+must sync -f /mnt/a
+after=$(counter records)
+echo "# $((after - before)) records were sent"
+check 'only a time is left of it' test $((after - before)) -le 1
+
+echo '# ---- and others see it'
+must archilctl checkin /mnt/a/t
+tree /mnt/a/t >/tmp/a.tree
+tree /mnt/b/t >/tmp/b.tree
+check 'the other client has the same tree' cmp /tmp/a.tree /tmp/b.tree
+must umount /mnt/a
+must umount /mnt/b
+stop_server
+check 'the store is in order' archil-server check "$STORE"
