@@ -192,7 +192,9 @@ void archil_dir_list(struct inode *dir, struct dentry *dentry, u64 cookie)
 
 void archil_dir_list_read(struct inode *dir, struct dentry *dentry, u64 cookie)
 {
-	if (archil_dir_cookie_of(dentry) != cookie)
+	struct archil_listed *e = &archil_name_of(dentry)->listed;
+
+	if (READ_ONCE(e->dir) != archil_i(dir) || e->cookie != cookie)
 		archil_dir_do_list(dir, dentry, cookie, true);
 }
 
@@ -237,7 +239,8 @@ int archil_dir_next(struct inode *dir, u64 after, struct dentry **found, u64 *co
 		got++;
 	rcu_read_unlock();
 	for (i = 0; i < got; i++)
-		if (d_unhashed(found[i]) || d_is_negative(found[i]))
+		if (d_unhashed(found[i]) || d_is_negative(found[i]) ||
+		    d_inode(found[i]->d_parent) != dir)
 			break;
 	if (i == n)
 		return n;

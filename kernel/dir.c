@@ -365,6 +365,7 @@ static struct inode *archil_create_sync(struct inode *dir, struct dentry *dentry
 	archil_name_seen(dentry, commit);
 	ihold(inode);
 	d_instantiate(dentry, inode);
+	archil_dir_incomplete(dir);	/* the server has picked the cookie */
 	archil_inode_expire(dir);
 	return inode;
 }
