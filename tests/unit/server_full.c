@@ -162,11 +162,103 @@ START_TEST(shrinking_a_full_disk)
 }
 END_TEST
 
+/* Small contents that nothing can make smaller, in batches as large as credit allows. */
+static uint64_t small_files(struct client *cl, int round, uint64_t *cookie, uint64_t max)
+{
+	static unsigned char data[ARCHIL_INLINE_MAX];
+	static uint64_t tags[ARCHIL_BATCH_MAX >> 20];
+	struct archil_record create, content;
+	struct archil_log_rep rep;
+	uint64_t used = 0, cost;
+	unsigned int n = 0;
+	char name[32];
+	bool more;
+
+	do {
+		struct archil_log_req req = { .deleg = cpu_to_le64(cl->deleg) };
+
+		req.first_seq = cpu_to_le64(cl->seq + 1);
+		for (;;) {
+			for (size_t i = 0; i < sizeof(data); i++)
+				data[i] = rand();
+			snprintf(name, sizeof(name), "small%d-%llu", round,
+				 (unsigned long long)*cookie);
+			rec_create(&create, ARCHIL_INO_ROOT, name, 1, *cookie, S_IFREG | 0644);
+			rec_content(&content, 1, 0, data, sizeof(data));
+			cost = archil_record_charge(&create) + archil_record_charge(&content);
+			more = used + cost <= max && need(cl, used + cost);
+			if (!more || cl->batch_len + archil_record_size(&create) +
+				     archil_record_size(&content) > sizeof(cl->batch))
+				break;
+			create.ino = content.ino = cl->inos++;
+			++*cookie;
+			cl_add(cl, &create);
+			cl_add(cl, &content);
+			used += cost;
+		}
+		if (!cl->batch_n)
+			break;
+		req.count = cpu_to_le32(cl->batch_n);
+		more = more && n + 1 < ARRAY_SIZE(tags);
+		req.flags = cpu_to_le32(more ? ARCHIL_LOG_MORE : 0);
+		tags[n++] = pc_send(&cl->data, ARCHIL_OP_LOG, 0, &req, sizeof(req), cl->batch,
+				    cl->batch_len);
+		cl->seq += cl->batch_n;
+		cl->batch_len = cl->batch_n = 0;
+	} while (more);
+	for (unsigned int i = 0; i < n; i++) {
+		ck_assert_uint_eq(pc_wait(&cl->data, tags[i]), 0);
+		memcpy(&rep, cl->data.in.body, sizeof(rep));
+		credit += le64_to_cpu(rep.credit);
+	}
+	credit -= used;
+	return used;
+}
+
+static void fill_with_small(uint64_t max)
+{
+	struct client *cl = cl_mount("a", "", 0);
+	uint64_t cookie = 3, used, sum = 0, start = avail(cl);
+	struct archil_inos_req req = { .want = cpu_to_le32(65536) };
+	struct archil_inos_rep rep;
+	int round, waited = 0;
+
+	credit = 0;
+	ck_assert_uint_eq(pc_call(&cl->data, ARCHIL_OP_INOS, &req, sizeof(req), NULL, 0), 0);
+	memcpy(&rep, cl->data.in.body, sizeof(rep));
+	cl->inos = le64_to_cpu(rep.first);
+	for (round = 0; round < 1000 && waited < 20; round++) {
+		used = small_files(cl, round, &cookie, max);
+		sum += used;
+		if (used)
+			continue;
+		/* what large batches took besides comes back by itself */
+		usleep(100000);
+		waited++;
+	}
+	ck_assert_uint_gt(sum, start / 4 * 3);
+	cl_unmount(cl);
+}
+
+START_TEST(a_disk_full_of_small_files)
+{
+	fill_with_small(1 << 19);
+}
+END_TEST
+
+START_TEST(a_disk_full_of_large_batches)
+{
+	fill_with_small(ARCHIL_BATCH_MAX);
+}
+END_TEST
+
 int main(void)
 {
 	const struct ps_test tests[] = {
 		PS_TEST(a_full_disk_loses_nothing),
 		PS_TEST(shrinking_a_full_disk),
+		PS_TEST(a_disk_full_of_small_files),
+		PS_TEST(a_disk_full_of_large_batches),
 		{ }
 	};
 	char dir[] = "/tmp/archil-full.XXXXXX";

@@ -250,6 +250,7 @@ static void *committer(void *arg)
 	while (next_works(disk, &works, &last_try)) {
 		pthread_mutex_unlock(&commit->lock);
 		run_group(disk, &works);
+		fs_settle(disk->fs);
 		pthread_mutex_lock(&commit->lock);
 	}
 	pthread_mutex_unlock(&commit->lock);

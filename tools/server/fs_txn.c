@@ -120,6 +120,11 @@ int fs_txn_commit(struct fs_txn *txn)
 	return 0;
 }
 
+void fs_settle(struct fs *fs)
+{
+	store_batch_settle(fs->batch);
+}
+
 void fs_txn_abort(struct fs_txn *txn)
 {
 	assert(txn->open);

@@ -61,6 +61,8 @@ struct fs_view *fs_txn_view(struct fs_txn *txn);
  * What fs_txn_intents() and fs_txn_links() return outlives it until the next begin.
  */
 int fs_txn_commit(struct fs_txn *txn);
+/* After a commit, when it was answered: store_batch_settle(). */
+void fs_settle(struct fs *fs);
 /* Give it up, all batches of it. */
 void fs_txn_abort(struct fs_txn *txn);
 

@@ -11,6 +11,7 @@ enum {
 	TARGET_MAX	= 256 << 20,	/* of one session */
 	RESERVE_MAX	= 1 << 30,
 	RESERVE_MIN	= 64 << 20,
+	STALE_BYTES	= 1 << 20,
 };
 
 /* 1 % of the filesystem, within bounds; never more than an eighth of a small one. */
@@ -46,7 +47,7 @@ static uint64_t room(struct disk *disk)
 
 	if (!st)
 		return 0;
-	kept = reserve(st) + disk->server->credit;
+	kept = reserve(st) + 2 * disk->server->credit;
 	return st->avail > kept ? st->avail - kept : 0;
 }
 
@@ -85,8 +86,12 @@ uint64_t space_grant(struct session *ses, uint64_t want)
 
 uint64_t space_settle(struct session *ses, uint64_t bytes)
 {
-	uint64_t target = room(ses->disk) / 8;
+	uint64_t target;
 
+	/* what was known of the store is from before so large a commit */
+	if (bytes >= STALE_BYTES)
+		ses->disk->space_at = 0;
+	target = room(ses->disk) / 8;
 	set_credit(ses, ses->credit > bytes ? ses->credit - bytes : 0);
 	if (target > TARGET_MAX)
 		target = TARGET_MAX;

@@ -4,7 +4,8 @@
  * All of it belongs to the loop.
  *
  * 1. What may be promised is what the store's filesystem has free, less a
- *    reserve, less all credit that is outstanding.
+ *    reserve, less all credit that is outstanding, twice: a commit needs room in
+ *    the store's log as well as where it stays, and one batch may use all of it.
  * 2. A session is kept at a target that shrinks as the disk fills, down to
  *    nothing; what it settles is granted anew in the same reply, so that a steady
  *    writer does not run dry while there is room.

@@ -34,7 +34,12 @@
 #define MIN_BLOB		4096
 #define BLOOM_BITS		10
 #define LZ4			4
-#define FILE_CHECKSUMS		"file_checksum_gen_factory=FileChecksumGenCrc32cFactory"
+/*
+ * Its C interface has no other way to these: a checksum of each whole file, and
+ * logs that take no more room than what is in them.
+ */
+#define MORE_OPTIONS		"file_checksum_gen_factory=FileChecksumGenCrc32cFactory;" \
+				"allow_fallocate=false"
 
 /* ---- failure ---------------------------------------------------------------- */
 
@@ -108,16 +113,14 @@ int store_engine_error(struct store *store, const char *doing, char *err)
 /* ---- the engine's options --------------------------------------------------- */
 
 static rocksdb_options_t *make_options(const struct store_opts *opts, rocksdb_cache_t *cache,
-				       bool create)
+				       size_t buffer, bool create)
 {
 	rocksdb_block_based_table_options_t *table = rocksdb_block_based_options_create();
 	rocksdb_options_t *o = rocksdb_options_create(), *base = rocksdb_options_create();
-	size_t buffer = opts->write_buffer_bytes ? opts->write_buffer_bytes : WRITE_BUFFER_DEFAULT;
 	rocksdb_filterpolicy_t *bloom;
 	char *err = NULL;
 
-	/* its C interface has no other way to this: a checksum of each whole file */
-	rocksdb_get_options_from_string(base, FILE_CHECKSUMS, o, &err);
+	rocksdb_get_options_from_string(base, MORE_OPTIONS, o, &err);
 	rocksdb_options_destroy(base);
 	if (err) {
 		log_err("RocksDB: %s", err);
@@ -244,7 +247,9 @@ static int open_engine(struct store *store, const struct store_opts *opts, bool 
 
 	store->cache = rocksdb_cache_create_lru(opts->cache_bytes ? opts->cache_bytes :
 						CACHE_DEFAULT);
-	store->options = make_options(opts, store->cache, create);
+	store->write_buffer = opts->write_buffer_bytes ? opts->write_buffer_bytes :
+							 WRITE_BUFFER_DEFAULT;
+	store->options = make_options(opts, store->cache, store->write_buffer, create);
 	if (!store->options)
 		return store_say(errmsg, -EINVAL, "RocksDB does not know an option");
 	store->read = rocksdb_readoptions_create();
@@ -532,7 +537,28 @@ out_free:
 	return err;
 }
 
+/*
+ * What was committed and is not in tables yet takes its room a second time until
+ * that has happened, beside the log. A little of it is always there: that is the
+ * caller's reserve.
+ */
+static uint64_t unflushed(struct store *store)
+{
+	uint64_t bytes;
+
+	if (rocksdb_property_int(store->db, "rocksdb.cur-size-all-mem-tables", &bytes))
+		return 0;
+	return bytes > 2 * store->write_buffer ? bytes - 2 * store->write_buffer : 0;
+}
+
 int store_statfs(struct store *store, struct store_statfs *st)
 {
-	return datastore_statfs(store->data, st);
+	int err = datastore_statfs(store->data, st);
+	uint64_t kept;
+
+	if (err)
+		return err;
+	kept = unflushed(store);
+	st->avail -= st->avail < kept ? st->avail : kept;
+	return 0;
 }

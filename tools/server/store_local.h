@@ -25,6 +25,7 @@ struct store {
 	int dirfd;			/* of the disk; carries the lock (flock) */
 	rocksdb_t *db;
 	rocksdb_options_t *options;
+	size_t write_buffer;		/* bytes, of a memtable */
 	rocksdb_cache_t *cache;
 	rocksdb_readoptions_t *read;	/* of the latest state */
 	rocksdb_writeoptions_t *synced;

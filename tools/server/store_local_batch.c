@@ -66,6 +66,7 @@ struct store_batch {
 	size_t savepoints;
 	size_t changes;			/* that are not rolled back */
 	size_t bytes;
+	bool large;			/* there was a commit larger than a memtable */
 };
 
 /*
@@ -539,7 +540,8 @@ int store_batch_commit(struct store_batch *batch)
 	uint64_t nr = store_batch_nr(batch);
 	rocksdb_writebatch_t *wb;
 	char *err = NULL;
-	int code = 0;
+	size_t bytes;
+	int code;
 
 	if (store_failed(store)) {
 		store_batch_clear(batch);
@@ -551,6 +553,8 @@ int store_batch_commit(struct store_batch *batch)
 	}
 	wb = engine_batch(batch, nr);
 	store_batch_clear(batch);
+	rocksdb_writebatch_data(wb, &bytes);
+	batch->large = batch->large || bytes > store->write_buffer;
 	rocksdb_write(store->db, store->synced, wb, &err);
 	rocksdb_writebatch_destroy(wb);
 	if (err) {
@@ -561,4 +565,22 @@ int store_batch_commit(struct store_batch *batch)
 	}
 	atomic_store(&store->commit_nr, nr);
 	return 0;
+}
+
+void store_batch_settle(struct store_batch *batch)
+{
+	struct store *store = batch->store;
+	rocksdb_flushoptions_t *opts;
+	char *err = NULL;
+
+	if (!batch->large)
+		return;
+	batch->large = false;
+	/* the engine itself would begin with the next write */
+	opts = rocksdb_flushoptions_create();
+	rocksdb_flushoptions_set_wait(opts, 0);
+	rocksdb_flush(store->db, opts, &err);
+	rocksdb_flushoptions_destroy(opts);
+	if (err)
+		store_engine_error(store, "cannot write tables", err);
 }
