@@ -15,6 +15,8 @@
 #define ARCHIL_INOS_WANT	4096
 #define ARCHIL_CREDIT_LOW	(32ll << 20)
 #define ARCHIL_CREDIT_WANT	(128ll << 20)
+/* Writing back takes no longer, or is not what is missing; jiffies. */
+#define ARCHIL_CREDIT_PATIENCE	(5 * HZ)
 
 void archil_space_init(struct archil_mount *m)
 {
@@ -180,11 +182,22 @@ static int archil_credit_fetch(struct archil_mount *m, u64 want)
 	return 0;
 }
 
+static bool archil_credit_settled(struct archil_mount *m, u64 upto)
+{
+	struct archil_credit *credit = &m->credit;
+	bool settled;
+
+	spin_lock(&credit->lock);
+	settled = credit->settled >= upto;
+	spin_unlock(&credit->lock);
+	return settled || archil_transport_is_over(m);
+}
+
 int archil_credit_take(struct archil_mount *m, u64 bytes)
 {
 	struct archil_credit *credit = &m->credit;
-	bool asked = false, low;
-	u64 answers = 0;
+	bool asked = false, flushed = false, low;
+	u64 answers = 0, upto;
 	int err;
 
 	if (!bytes)
@@ -202,8 +215,20 @@ int archil_credit_take(struct archil_mount *m, u64 bytes)
 		}
 		/* An answer to somebody else's earlier question does not count. */
 		if (asked && credit->answers != answers && !credit->fetching) {
+			upto = credit->settled + max(credit->charged, 0ll);
 			spin_unlock(&credit->lock);
-			return archil_transport_is_over(m) ? -EIO : -ENOSPC;
+			if (archil_transport_is_over(m))
+				return -EIO;
+			if (flushed)
+				return -ENOSPC;
+			archil_commit_now(m);
+			if (wait_event_killable_timeout(credit->wait,
+							archil_credit_settled(m, upto),
+							ARCHIL_CREDIT_PATIENCE) < 0)
+				return -EINTR;
+			flushed = true;
+			asked = false;
+			continue;
 		}
 		if (!credit->fetching)
 			asked = true;
@@ -217,13 +242,21 @@ int archil_credit_take(struct archil_mount *m, u64 bytes)
 	}
 }
 
+static void archil_credit_uncharge(struct archil_credit *credit, u64 bytes)
+{
+	credit->charged -= bytes;
+	credit->settled += bytes;
+	if (waitqueue_active(&credit->wait))
+		wake_up_all(&credit->wait);
+}
+
 void archil_credit_return(struct archil_mount *m, u64 bytes)
 {
 	struct archil_credit *credit = &m->credit;
 
 	spin_lock(&credit->lock);
 	credit->avail += bytes;
-	credit->charged -= bytes;
+	archil_credit_uncharge(credit, bytes);
 	spin_unlock(&credit->lock);
 }
 
@@ -232,7 +265,7 @@ void archil_credit_settle(struct archil_mount *m, u64 bytes)
 	struct archil_credit *credit = &m->credit;
 
 	spin_lock(&credit->lock);
-	credit->charged -= bytes;
+	archil_credit_uncharge(credit, bytes);
 	spin_unlock(&credit->lock);
 }
 

@@ -24,6 +24,7 @@ struct archil_credit {
 	spinlock_t lock;
 	s64 avail;			/* unused; protected by lock */
 	s64 charged;			/* to changes that are not acknowledged; protected by lock */
+	u64 settled;			/* of what was ever charged, what is not any more; protected by lock */
 	bool fetching;			/* protected by lock */
 	bool dry;			/* the last answer was 0; protected by lock */
 	u64 answers;			/* to our asking, so far; protected by lock */
@@ -37,7 +38,9 @@ int archil_ino_new(struct archil_mount *m, u64 *ino);
 
 /*
  * Take credit for a change that grows. If there is too little the server is
- * asked and its answer awaited, killably. -ENOSPC: it has nothing to give; -EINTR; -EIO.
+ * asked and its answer awaited, killably. If it has nothing to give, what is under way is
+ * written back first, since until then it counts for more than it takes. -ENOSPC: there is still
+ * nothing; -EINTR; -EIO.
  */
 int archil_credit_take(struct archil_mount *m, u64 bytes);
 /* A change that had credit did not happen. */
