@@ -414,6 +414,8 @@ static void start_group(struct dataring *dr)
 		op->group = group;
 		group = op;
 	}
+	if (!group)
+		return;
 	dr->syncing = true;
 	give_to_thread(dr, group, STAGE_SYNC);
 }
