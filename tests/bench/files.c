@@ -2,7 +2,7 @@
 /*
  * files create|mkdir|stat|rename|unlink DIR N [FROM]: on the names in DIR with the
  *	numbers from FROM (0) to N, in order
- * files create-tree|unlink-tree DIR N: the same with a directory for each hundred
+ * files create-tree|stat-tree|unlink-tree DIR N: the same with a directory for each hundred
  *
  * After rename the names are other ones; stat and unlink find out which there are.
  */
@@ -81,6 +81,14 @@ static void do_create_tree(unsigned long n)
 	create(in_tree(n));
 }
 
+static void do_stat_tree(unsigned long n)
+{
+	struct stat st;
+
+	if (stat(in_tree(n), &st))
+		die("stat %s", in_tree(n));
+}
+
 static void do_unlink_tree(unsigned long n)
 {
 	char dir[32];
@@ -102,6 +110,7 @@ static const struct {
 	{ "rename", do_rename },
 	{ "unlink", do_unlink },
 	{ "create-tree", do_create_tree },
+	{ "stat-tree", do_stat_tree },
 	{ "unlink-tree", do_unlink_tree },
 };
 

@@ -24,6 +24,7 @@ disk_up() {
 	echo 2 >"$dir/irqmode"
 	echo 20000 >"$dir/completion_nsec"
 	echo 64 >"$dir/cache_size"
+	echo 4096 >"$dir/blocksize"
 	echo 1 >"$dir/power"
 	must mke2fs -qF -t ext4 -E lazy_itable_init=1,lazy_journal_init=1 "/dev/$1"
 	mkdir -p "$BENCH/$1"
@@ -172,9 +173,9 @@ archil_serve() {
 number() { [[ $1 =~ \"$2\":\ *([0-9]+) ]] && echo "${BASH_REMATCH[1]}"; }
 
 # counters FS: requests, bytes, flushes, the server's seconds, log records: a line each,
-# "null" where nobody counts
+# "null" where nobody counts; for archil one more, requests of each kind
 counters() {
-	local json dir requests=0 bytes=0 records=0
+	local json dir ops requests=0 bytes=0 records=0
 	case $1 in
 	tmpfs) printf 'null\n%.0s' 1 2 3 4 5;;
 	ext4) printf '%s\n' null null "$(disk_flushes local)" null null;;
@@ -197,7 +198,11 @@ counters() {
 			records=$((records + $(number "$json" records)))
 		done
 		printf '%s\n' $requests $bytes "$(disk_flushes store)" \
-			"$(cputime archil-server)" $records;;
+			"$(cputime archil-server)" $records
+		# of one mount, or of the last of many
+		[[ ${json//[$' \n"']/} =~ requests_by_op:\{([^}]*)\} ]]
+		ops=${BASH_REMATCH[1]//,/ }
+		echo "${ops//:/=}";;
 	esac
 }
 

@@ -6,7 +6,8 @@
 #
 # Rules:
 # 1. What is timed ends with syncfs, so that the server's part is in it.
-# 2. A row is measured on a disk of its own, of which nothing is cached.
+# 2. Each size has a disk of its own. Its owner has what it made in memory; the reader,
+#    who finds it, has just mounted.
 
 GROWN=$BENCH/growth
 
@@ -31,19 +32,19 @@ synced() {
 grown_mount() { must cmount "$1" "$2" "$3" "$GROWN.$1"; }
 
 growth_files() {
-	local size sizes='1000 10000 100000' dir=$GROWN.1 DIR=$GROWN.1
+	local size sizes='1000 10000 100000' dir=$GROWN.1 DIR
 	[ -z "$LONG" ] || sizes+=' 1000000'
 	for size in $sizes; do
+		DIR=$dir
 		disk_create "files$size"
 		grown_mount 1 '' "files$size"
 		grow create "$size" "$size" synced "$dir" files create-tree "$dir" "$size"
-		must umount "$dir"
-		grown_mount 2 shared "files$size"
+		grow stat "$size" "$size" files stat-tree "$dir" "$size"
 		DIR=$GROWN.2
+		grown_mount 2 shared "files$size"
 		grow find "$size" "$size" lap find "$DIR" -type f -size +0
 		must umount "$DIR"
 		DIR=$dir
-		grown_mount 1 '' "files$size"
 		grow unlink "$size" "$size" synced "$dir" files unlink-tree "$dir" "$size"
 		must umount "$dir"
 	done

@@ -55,13 +55,31 @@ delta() {
 	fi
 }
 
-# result WORK FS SECONDS REQUESTS BYTES FLUSHES CPU RECORDS
+# ops_delta BEFORE AFTER: of lists such as "log=12 read=3", as the inside of an object
+ops_delta() {
+	awk -v a="$1" -v b="$2" 'BEGIN {
+		n = split(a, list, " ")
+		for (i = 1; i <= n; i++) {
+			split(list[i], op, "=")
+			had[op[1]] = op[2]
+		}
+		n = split(b, list, " ")
+		for (i = 1; i <= n; i++) {
+			split(list[i], op, "=")
+			if (op[2] - had[op[1]])
+				printf "%s\"%s\": %d", many++ ? ", " : "", op[1], op[2] - had[op[1]]
+		}
+	}'
+}
+
+# result WORK FS SECONDS REQUESTS BYTES FLUSHES CPU RECORDS OPS
 result() {
 	MEASURED=$((MEASURED + 1))
 	printf 'result {"work": "%s", "fs": "%s", "rtt_ms": %s, "seconds": %s, "requests": %s' \
 		"$1" "$2" "$RTT_MS" "$3" "$4"
 	printf ', "bytes": %s, "flushes": %s, "server_cpu_seconds": %s, "records": %s' \
 		"$5" "$6" "$7" "$8"
+	[ -z "${9-}" ] || printf ', "requests_by_op": {%s}' "$9"
 	[ -z "$SIZE" ] || printf ', "size": %s, "operations": %s' "$SIZE" "$OPERATIONS"
 	echo '}'
 }
@@ -77,10 +95,10 @@ measure() {
 		secs=$("$@") || { fail "$work on $fs: '$*'"; return; }
 	fi
 	mapfile -t after < <(counters "$fs")
-	for i in "${!before[@]}"; do
+	for i in 0 1 2 3 4; do
 		deltas+=("$(delta "${before[i]}" "${after[i]}")")
 	done
-	result "$work" "$fs" "$secs" "${deltas[@]}"
+	result "$work" "$fs" "$secs" "${deltas[@]}" "$(ops_delta "${before[5]-}" "${after[5]-}")"
 }
 
 # profile NAME CMD...: sets secs; where the instructions went is said on the way out.
