@@ -219,13 +219,19 @@ int archil_writepages(struct address_space *mapping, struct writeback_control *w
 	if (wbc->for_kupdate)
 		return 0;
 	if (!test_bit(ARCHIL_I_BULK, &ai->flags)) {
-		d = archil_deleg_cached(inode);
-		if (d && wbc->sync_mode == WB_SYNC_ALL)
-			archil_log_wait(d, READ_ONCE(ai->content_seq), false);
-		else if (d && READ_ONCE(ai->content_seq) > READ_ONCE(d->log.acked))
-			archil_log_kick(d);
-		archil_deleg_put(d);
-		return compat_writeback_folios(mapping, wbc, archil_clean_small, NULL);
+		if (!archil_content_pending(inode))
+			return compat_writeback_folios(mapping, wbc, archil_clean_small, NULL);
+		/*
+		 * Whoever means them durable waits for the log, as archil_sync_fs() does. Not here:
+		 * whoever removes the file would wait for this, and not killably.
+		 */
+		if (wbc->sync_mode == WB_SYNC_NONE) {
+			d = archil_deleg_cached(inode);
+			if (d)
+				archil_log_kick(d);
+			archil_deleg_put(d);
+		}
+		return 0;
 	}
 	err = compat_writeback_folios(mapping, wbc, archil_write_bulk, &wb);
 	err2 = archil_write_submit(&wb, wbc, wbc->sync_mode == WB_SYNC_ALL);
