@@ -294,14 +294,17 @@ static void perform(struct model *m, struct hands *h, struct op *op)
 	op->err = rc < 0 ? errno : 0;
 }
 
-/* After apply(): what the disk says of the nodes that @op touched. */
-static void look(struct model *m, const struct hands *h, struct op *op)
+/*
+ * After apply(): what the disk says of the nodes that @op touched. Nothing, if it was @taken away
+ * meanwhile: that may be the server's state already.
+ */
+static void look(struct model *m, const struct hands *h, struct op *op, const bool *taken)
 {
+	struct stat st[SEEN];
 	uint32_t dir, name;
 	unsigned int i, k = 0;
 	char path[PATH];
-	struct stat st;
-	struct node *n;
+	struct node *n, *seen[SEEN];
 
 	for (i = 0; i < m->ntouched; i++) {
 		n = node_of(m, m->touched[i]);
@@ -311,15 +314,20 @@ static void look(struct model *m, const struct hands *h, struct op *op)
 			dir_path(m, n->id, h->top, path);
 		else if (find_name(m, n->id, &dir, &name))
 			name_path(m, dir, name, h->top, path);
-		if (lstat(path, &st) || (n->ino && n->ino != st.st_ino))
-			continue;
-		if (n->mtime && n->mtime != ns(&st.st_mtim))
-			wrong("%s: mtime %lu after a %s, should be %lu", path, ns(&st.st_mtim),
+		if (!lstat(path, &st[k]) && (!n->ino || n->ino == st[k].st_ino))
+			seen[k++] = n;
+	}
+	if (__atomic_load_n(taken, __ATOMIC_ACQUIRE))
+		return;
+	for (i = 0; i < k; i++) {
+		n = seen[i];
+		if (n->mtime && n->mtime != ns(&st[i].st_mtim))
+			wrong("%u: mtime %lu after a %s, should be %lu", n->id, ns(&st[i].st_mtim),
 			      what_names[op->what], n->mtime);
-		n->ino = st.st_ino;
-		n->mtime = ns(&st.st_mtim);
-		n->ctime = ns(&st.st_ctim);
-		op->seen[k++] = (struct seen){ n->id, n->ino, n->mtime, n->ctime };
+		n->ino = st[i].st_ino;
+		n->mtime = ns(&st[i].st_mtim);
+		n->ctime = ns(&st[i].st_ctim);
+		op->seen[i] = (struct seen){ n->id, n->ino, n->mtime, n->ctime };
 	}
 }
 

@@ -41,6 +41,7 @@
 struct log {
 	uint32_t begun, done;		/* operations */
 	int err;			/* why it ended; 0: it was told to */
+	bool taken;			/* or may be, by a fault */
 	struct op op[LOG_OPS];
 };
 
@@ -175,7 +176,7 @@ static void work(struct dir *d)
 			break;
 		}
 		apply(&m, op);
-		look(&m, &h, op);
+		look(&m, &h, op, &log->taken);
 		set(&log->done, n);
 	}
 	exit(prog_failed ? 1 : 0);
@@ -334,6 +335,11 @@ static unsigned int plan_round(struct event *e, unsigned int ms)
 
 static void begin_strike(struct strike *s, const struct event *e)
 {
+	unsigned int i;
+
+	for (i = 0; i < dirs; i++)
+		if (e->fault == FORCE ? i == e->who : dir[i].owner == e->who)
+			__atomic_store_n(&dir[i].log->taken, true, __ATOMIC_RELEASE);
 	s->fault = e->fault;
 	s->done = false;
 	snprintf(s->path, sizeof(s->path), "%s", e->fault == FORCE ? dir[e->who].path[dir[e->who].taker] :
