@@ -23,6 +23,7 @@ void archil_space_init(struct archil_mount *m)
 	spin_lock_init(&m->inos.lock);
 	init_waitqueue_head(&m->inos.wait);
 	spin_lock_init(&m->credit.lock);
+	m->credit.settles = 1;
 	init_waitqueue_head(&m->credit.wait);
 }
 
@@ -196,8 +197,9 @@ static bool archil_credit_settled(struct archil_mount *m, u64 upto)
 int archil_credit_take(struct archil_mount *m, u64 bytes)
 {
 	struct archil_credit *credit = &m->credit;
-	bool asked = false, flushed = false, low;
+	bool asked = false, flushed = false, stuck, low;
 	u64 answers = 0, upto;
+	long left;
 	int err;
 
 	if (!bytes)
@@ -216,16 +218,23 @@ int archil_credit_take(struct archil_mount *m, u64 bytes)
 		/* An answer to somebody else's earlier question does not count. */
 		if (asked && credit->answers != answers && !credit->fetching) {
 			upto = credit->settled + max(credit->charged, 0ll);
+			stuck = credit->settles == credit->stuck;
 			spin_unlock(&credit->lock);
 			if (archil_transport_is_over(m))
 				return -EIO;
-			if (flushed)
+			if (flushed || stuck)
 				return -ENOSPC;
 			archil_commit_now(m);
-			if (wait_event_killable_timeout(credit->wait,
-							archil_credit_settled(m, upto),
-							ARCHIL_CREDIT_PATIENCE) < 0)
+			left = wait_event_killable_timeout(credit->wait,
+							   archil_credit_settled(m, upto),
+							   ARCHIL_CREDIT_PATIENCE);
+			if (left < 0)
 				return -EINTR;
+			if (!left) {
+				spin_lock(&credit->lock);
+				credit->stuck = credit->settles;
+				spin_unlock(&credit->lock);
+			}
 			flushed = true;
 			asked = false;
 			continue;
@@ -266,6 +275,7 @@ void archil_credit_settle(struct archil_mount *m, u64 bytes)
 
 	spin_lock(&credit->lock);
 	archil_credit_uncharge(credit, bytes);
+	credit->settles++;
 	spin_unlock(&credit->lock);
 }
 

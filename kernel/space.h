@@ -25,6 +25,8 @@ struct archil_credit {
 	s64 avail;			/* unused; protected by lock */
 	s64 charged;			/* to changes that are not acknowledged; protected by lock */
 	u64 settled;			/* of what was ever charged, what is not any more; protected by lock */
+	u64 settles;			/* how often something was acknowledged, and 1; protected by lock */
+	u64 stuck;			/* settles, when waiting for one was last in vain; protected by lock */
 	bool fetching;			/* protected by lock */
 	bool dry;			/* the last answer was 0; protected by lock */
 	u64 answers;			/* to our asking, so far; protected by lock */
