@@ -169,11 +169,18 @@ static void fill(struct model *m, const struct op *op, void *buf)
 
 /* ---- operations ---- */
 
-static int create(const char *path)
+static int create(const char *path, uint64_t *ino)
 {
-	int fd = open(path, O_CREAT | O_EXCL | O_WRONLY, 0644);
+	int fd = open(path, O_CREAT | O_EXCL | O_WRONLY, 0644), rc;
+	struct stat st;
 
-	return fd < 0 ? -1 : close(fd);
+	if (fd < 0)
+		return -1;
+	rc = fstat(fd, &st);
+	if (!rc)
+		*ino = st.st_ino;
+	close(fd);
+	return rc;
 }
 
 static int fsync_path(const struct hands *h, const char *path, struct node *n)
@@ -212,6 +219,7 @@ static void perform(struct model *m, struct hands *h, struct op *op)
 	char path[PATH], to[PATH] = "", text[256];
 	struct node *n = node_of(m, op->id);
 	struct timespec times[2] = { { .tv_nsec = UTIME_OMIT } }, now;
+	uint64_t ino = 0;
 	int rc = 0;
 
 	clock_gettime(CLOCK_REALTIME_COARSE, &now);
@@ -222,7 +230,7 @@ static void perform(struct model *m, struct hands *h, struct op *op)
 		name_path(m, op->dir2, op->name2, h->top, to);
 	switch (op->what) {
 	case CREATE:
-		rc = create(path);
+		rc = create(path, &ino);
 		break;
 	case MKDIR:
 		rc = mkdir(path, 0755);
@@ -292,11 +300,13 @@ static void perform(struct model *m, struct hands *h, struct op *op)
 		break;
 	}
 	op->err = rc < 0 ? errno : 0;
+	if (ino)
+		op->seen[0] = (struct seen){ .id = op->id, .ino = ino };
 }
 
 /*
  * After apply(): what the disk says of the nodes that @op touched. Nothing, if it was @taken away
- * meanwhile: that may be the server's state already.
+ * meanwhile: that may be the server's state already. perform() has told a new file's number.
  */
 static void look(struct model *m, const struct hands *h, struct op *op, const bool *taken)
 {

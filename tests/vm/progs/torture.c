@@ -429,7 +429,7 @@ static bool is_bulk(void *arg, uint64_t ino, uint32_t *id)
 			*id = n->id;
 			return n->kind == BULK;
 		}
-	for (i = 0; i < d->trial.n; i++) {
+	for (i = 0; i < d->trial.n + d->trial.more; i++) {
 		const struct op *op = &d->log->op[i];
 
 		if (op->what == CREATE && op->seen[0].id == op->id && op->seen[0].ino == ino) {
