@@ -229,12 +229,16 @@ static int k_store(unsigned int n)
 
 static int k_bulk(unsigned int n)
 {
+	static unsigned int last, had;
 	char path[32];
 	unsigned int done;
 
 	sprintf(path, "bulk/%u", n);
 	done = put(path, n, 100000);
-	expect(path, n, done);
+	/* what an earlier try wrote is there, even if it may not be written again */
+	had = n == last && had > done ? had : done;
+	last = n;
+	expect(path, n, had);
 	if (done == 100000)
 		return 0;
 	errno = ENOSPC;
