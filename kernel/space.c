@@ -255,8 +255,7 @@ static void archil_credit_uncharge(struct archil_credit *credit, u64 bytes)
 {
 	credit->charged -= bytes;
 	credit->settled += bytes;
-	if (waitqueue_active(&credit->wait))
-		wake_up_all(&credit->wait);
+	wake_up_all(&credit->wait);
 }
 
 void archil_credit_return(struct archil_mount *m, u64 bytes)
