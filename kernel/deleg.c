@@ -682,6 +682,11 @@ int archil_delegs_flush(struct archil_mount *m, bool killable)
 		}
 		ret = ret ?: err;
 	}
+	/* What was lost is said by the call that waited for it, not by the next one. */
+	if (!killable)
+		wait_var_event(&m->delegs.cleaning, !atomic_read(&m->delegs.cleaning));
+	else if (wait_var_event_killable(&m->delegs.cleaning, !atomic_read(&m->delegs.cleaning)))
+		return -EINTR;
 	return ret;
 }
 
@@ -731,19 +736,22 @@ static int archil_lose_inode(struct archil_deleg *d, struct inode *inode, void *
 static void archil_deleg_revoke_work(struct work_struct *work)
 {
 	struct archil_deleg *d = container_of(work, struct archil_deleg, revoke_work);
+	struct archil_delegs *ds = &d->mount->delegs;
 	struct dentry *root;
 
 	archil_log_fail(d);	/* first: what lost something is judged by its log */
-	spin_lock(&d->mount->delegs.lock);
+	spin_lock(&ds->lock);
 	root = d->root;
 	d->root = NULL;
-	spin_unlock(&d->mount->delegs.lock);
+	spin_unlock(&ds->lock);
 	/* While the superblock dies nobody is left to be told, and no inode may be held. */
 	if (!READ_ONCE(d->mount->dying))
 		archil_deleg_for_inodes(d, archil_lose_inode, NULL);
 	WRITE_ONCE(d->cleaned, true);
 	wake_up_all(&d->wait);
 	dput(root);
+	if (atomic_dec_and_test(&ds->cleaning))
+		wake_up_var(&ds->cleaning);
 	archil_deleg_put(d);
 }
 
@@ -758,6 +766,7 @@ void archil_deleg_lost(struct archil_deleg *d)
 	}
 	WRITE_ONCE(ds->names_epoch, ds->names_epoch + 1);
 	refcount_inc(&d->ref);
+	atomic_inc(&ds->cleaning);
 	/* Its reference goes to the work, under the lock: who unmounts finds the one or the other. */
 	queue_work(d->mount->wq, &d->revoke_work);
 	spin_unlock(&ds->lock);

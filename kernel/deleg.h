@@ -78,6 +78,7 @@ struct archil_delegs {
 	 */
 	u64 early[ARCHIL_SLOTS];
 	unsigned int nr_early;
+	atomic_t cleaning;		/* lost ones whose revoke_work is not through; a wait_var */
 	struct mutex orphan_mutex;	/* one orphan's delegation is asked for at a time */
 	struct mutex checkout_mutex;	/* one checkout or checkin of this mount at a time */
 };

@@ -184,6 +184,9 @@ static void archil_inode_set_attr(struct inode *inode, const struct archil_wattr
 	if (S_ISDIR(inode->i_mode)) {
 		ai->next_cookie = max_t(u64, le64_to_cpu(attr->bytes), ARCHIL_COOKIE_FIRST);
 		i_size_write(inode, size);
+		/* It was removed, and that was lost. */
+		if (IS_DEADDIR(inode) && inode->i_nlink)
+			inode_set_flags(inode, 0, S_DEAD);
 	} else {
 		inode->i_blocks = (min_t(u64, le64_to_cpu(attr->bytes), 1ull << 60) + 511) >> 9;
 		i_size_write(inode, size);

@@ -53,8 +53,11 @@ for f in over map renamed cut gone xattr clean big synced target source; do
 	echo "old $f" >/mnt/a/w/$f
 done
 must chmod 666 /mnt/a/w/*
+must mkdir /mnt/a/w/left
+echo 'still here' >/mnt/a/w/left/f
 must archilctl checkin /mnt/a/w
 must archilctl checkout /mnt/a/w
+is 'what is listed is known to be all' "$(ls /mnt/a/w/left)" f
 
 echo '# ---- what is not'
 fds_start
@@ -83,6 +86,9 @@ fd ok pwrite over 0 NEW
 fd ok trunc cut 1
 fd ok setxattr xattr user.new value
 fd ok chmod xattr 600
+fd ok open left rD /mnt/a/w/left
+must rm /mnt/a/w/left/f
+must rmdir /mnt/a/w/left
 # bulk, outside the order
 fd ok map map 4096
 fd ok store map 0 N
@@ -136,7 +142,7 @@ is 'a big file has no byte that was never there' \
 	"$(tr -d 'N\000' </mnt/b/w/big | sed 's/^old big$//; s/^ *big$//')" ''
 for f in /mnt/b/w/*; do
 	case ${f##*/} in
-	over|map|renamed|cut|gone|xattr|clean|big|synced|target|source|newname|made|dir) ;;
+	over|map|renamed|cut|gone|xattr|clean|big|synced|target|source|newname|made|dir|left) ;;
 	*) fail "$f should not be there";;
 	esac
 done
@@ -185,6 +191,8 @@ fd "$want" pread made 0 10
 fd 'NEW synced?' pread synced 0 100
 sleep 1.1
 is 'names too' "$(ls /mnt/a/w)" "$(ls /mnt/b/w)"
+is 'in a directory that was removed and held open as well' \
+	"$(cat /mnt/a/w/left/f)" "$(cat /mnt/b/w/left/f)"
 expect_errno EBUSY touch /mnt/a/w/over
 echo 'from web-2' >/mnt/b/w/over
 must sync /mnt/b/w/over
