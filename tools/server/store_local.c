@@ -21,6 +21,7 @@
 #include <string.h>
 #include <sys/file.h>
 #include <sys/stat.h>
+#include <sys/statvfs.h>
 #include <unistd.h>
 
 #include "datafile.h"
@@ -34,6 +35,7 @@
 #define MIN_BLOB		4096
 #define BLOOM_BITS		10
 #define LZ4			4
+#define OPEN_ROOM		MIB	/* that opening takes: a log, a manifest */
 /*
  * Its C interface has no other way to these: a checksum of each whole file, and
  * logs that take no more room than what is in them.
@@ -164,9 +166,13 @@ static rocksdb_options_t *make_options(const struct store_opts *opts, rocksdb_ca
 	rocksdb_options_set_blob_gc_age_cutoff(o, 0.25);
 	rocksdb_options_set_blob_gc_force_threshold(o, 0.5);
 
+	/*
+	 * Its own log of what it does: where that cannot be written, an assertion ends the process.
+	 * So nothing goes there but what it says while it is opened, for which there is
+	 * room. What goes wrong later it returns to us.
+	 */
 	rocksdb_options_set_keep_log_file_num(o, 4);
-	rocksdb_options_set_max_log_file_size(o, MIB);
-	rocksdb_options_set_info_log_level(o, 2); /* warnings */
+	rocksdb_options_set_info_log_level(o, 5); /* header */
 	rocksdb_options_set_stats_dump_period_sec(o, 0);
 	rocksdb_options_set_stats_persist_period_sec(o, 0);
 
@@ -243,8 +249,14 @@ static int verify_engine(struct store *store, int metafd, char **errmsg)
 static int open_engine(struct store *store, const struct store_opts *opts, bool create,
 		       char **errmsg)
 {
+	struct statvfs vfs;
 	char *err = NULL;
 
+	if (fstatvfs(store->dirfd, &vfs))
+		return store_say(errmsg, -errno, "cannot look at %s: %m", store->path);
+	if ((uint64_t)vfs.f_bavail * vfs.f_frsize < OPEN_ROOM)
+		return store_say(errmsg, -ENOSPC, "there is no room to open %s: it takes %u KiB",
+				 store->path, OPEN_ROOM >> 10);
 	store->cache = rocksdb_cache_create_lru(opts->cache_bytes ? opts->cache_bytes :
 						CACHE_DEFAULT);
 	store->write_buffer = opts->write_buffer_bytes ? opts->write_buffer_bytes :
