@@ -720,11 +720,17 @@ static int archil_lose_inode(struct archil_deleg *d, struct inode *inode, void *
 {
 	struct archil_inode *ai = archil_i(inode);
 	struct archil_deleg *old;
+	bool told;
 
 	atomic_inc(&ai->lost);
 	smp_mb(); /* lost before the pages go: whoever dirties one later sees it */
+	/* While it is owned: an fsync() that finds it free of us finds the error as well. */
+	told = archil_inode_loses(d, inode);
+	if (told)
+		mapping_set_error(inode->i_mapping, -EIO);
 	old = archil_inode_disown(ai);
-	if (archil_inode_loses(d, inode))
+	/* Who had entered before has done more meanwhile. */
+	if (!told && archil_inode_loses(d, inode))
 		mapping_set_error(inode->i_mapping, -EIO);
 	if (S_ISREG(inode->i_mode))
 		archil_drop_data(inode);
