@@ -30,7 +30,7 @@
 #include "prog.h"
 #include "wire.h"
 
-enum { SESSION = 77, PATIENCE_MS = 10000 };
+enum { SESSION = 77, PATIENCE_MS = 30000 };
 
 struct nl {
 	struct nl_sock *sock;
