@@ -112,15 +112,19 @@ void ended_done(struct disk *disk, struct ended *ended, int err);
 /* The same where nobody is served: there is nobody to tell. */
 void ended_drop(struct ended *ended);
 
+enum { OWNER_DIRS = 128 };
+
 /* Fills deleg and ARCHIL_AF_OTHER for one who asks. Loop; see owner_* below. */
 struct owner_ctx {
 	struct disk *disk;
 	struct fs_view *view;
 	uint64_t session;
-	/* the directory last looked at, so that a listing asks once */
-	uint64_t dir;
-	bool dir_covered;
-	uint64_t dir_deleg;		/* number, if the session's own */
+	/* directories that were looked at, so that a listing asks once: by number, the last of each slot */
+	struct owner_dir {
+		uint64_t ino;
+		bool covered;
+		uint64_t deleg;		/* number, if the session's own */
+	} dirs[OWNER_DIRS];
 	struct fs_chain chain;
 };
 
