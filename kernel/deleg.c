@@ -134,6 +134,7 @@ static bool archil_deleg_erase(struct archil_delegs *ds, struct archil_deleg *d,
 	lockdep_assert_held(&ds->lock);
 	if (RB_EMPTY_NODE(&d->by_number))
 		return false;
+	archil_ahead_drop(d->mount);	/* before anybody can see that it is not ours */
 	WRITE_ONCE(d->state, state);
 	rb_erase(&d->by_number, &ds->numbers);
 	RB_CLEAR_NODE(&d->by_number);
@@ -156,6 +157,7 @@ void archil_deleg_install(struct archil_deleg *d, const struct archil_grant *g,
 	d->origin = le32_to_cpu(g->origin);
 	d->root = dget(root);
 	refcount_inc(&d->ref);	/* it may be lost as soon as it is in the tables */
+	archil_ahead_drop(d->mount);	/* what was made with it is in no listing from before */
 
 	spin_lock(&ds->lock);
 	fine = d->number && d->number != U64_MAX && archil_deleg_insert(ds, d);

@@ -67,6 +67,8 @@ static ssize_t archil_read_iter(struct kiocb *iocb, struct iov_iter *to)
 					      (iocb->ki_pos + iov_iter_count(to) - 1) >> PAGE_SHIFT);
 		iocb->ki_flags &= ~IOCB_DIRECT;
 	}
+	if (test_bit(ARCHIL_I_AHEAD, &archil_i(inode)->flags))
+		archil_smalls_used(iocb->ki_filp);
 	return generic_file_read_iter(iocb, to);
 }
 

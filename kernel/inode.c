@@ -290,6 +290,16 @@ int archil_inode_update(struct inode *inode, const struct archil_wattr *attr, u6
 	return 0;
 }
 
+void archil_inode_listed(struct inode *inode, u64 commit, unsigned long asked)
+{
+	struct archil_inode *ai = archil_i(inode);
+
+	spin_lock(&ai->lock);
+	if (ai->commit == commit)
+		ai->expires = asked + archil_mnt(inode->i_sb)->cache_ttl * HZ;
+	spin_unlock(&ai->lock);
+}
+
 void archil_inode_notify(struct archil_mount *m, const struct archil_wattr *attr)
 {
 	u64 ino = le64_to_cpu(attr->ino);

@@ -15,6 +15,9 @@ enum archil_inode_flag {
 	ARCHIL_I_STALE,		/* the server does not know it any more */
 	ARCHIL_I_GIVEN,		/* given back, and not looked up by name since */
 	ARCHIL_I_NO_XATTR,	/* had no xattr when last asked */
+	ARCHIL_I_AHEAD,		/* contents came ahead and were not read yet */
+	ARCHIL_I_AHEAD_NEXT,	/* when they are, those behind are asked for */
+	ARCHIL_I_READ_COLD,	/* directory: a small file of it was read that was not cached */
 };
 
 struct archil_inode {
@@ -73,6 +76,8 @@ struct inode *archil_iget(struct super_block *sb, const struct archil_wattr *att
 			  const char *target, unsigned int target_len);
 /* Attributes that a reply brought; ignored where our own are newer by right (owner). */
 int archil_inode_update(struct inode *inode, const struct archil_wattr *attr, u64 commit);
+/* They are from a listing that was asked for then (jiffies), and are as old as that. */
+void archil_inode_listed(struct inode *inode, u64 commit, unsigned long asked);
 /* NOTIFY: link count and ctime of an inode that we own. Never blocks. */
 void archil_inode_notify(struct archil_mount *m, const struct archil_wattr *attr);
 /* What the server says of it now; nothing is updated. Killable. */

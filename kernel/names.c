@@ -52,14 +52,25 @@ static void archil_d_prune(struct dentry *dentry)
 		archil_dir_incomplete(dir);
 }
 
-void archil_name_seen(struct dentry *dentry, u64 commit)
+static void archil_name_set(struct dentry *dentry, u64 commit, unsigned long asked, bool primed)
 {
 	struct archil_mount *m = archil_mnt(dentry->d_sb);
 	struct archil_name *name = archil_name_of(dentry);
 
 	WRITE_ONCE(name->commit, commit);
-	WRITE_ONCE(name->expires, jiffies + m->cache_ttl * HZ);
+	WRITE_ONCE(name->expires, asked + m->cache_ttl * HZ);
 	WRITE_ONCE(name->epoch, READ_ONCE(m->delegs.names_epoch));
+	WRITE_ONCE(name->primed, primed);
+}
+
+void archil_name_seen(struct dentry *dentry, u64 commit)
+{
+	archil_name_set(dentry, commit, jiffies, false);
+}
+
+void archil_name_listed(struct dentry *dentry, u64 commit, unsigned long asked)
+{
+	archil_name_set(dentry, commit, asked, true);
 }
 
 /* Without references or locks: under RCU, or with a stable parent. */

@@ -16,6 +16,7 @@ struct archil_name {
 	u64 commit;
 	unsigned long expires;		/* jiffies */
 	u32 epoch;			/* delegs->names_epoch when it was seen */
+	bool primed;			/* it came from a listing, not from a lookup */
 	struct rcu_head rcu;
 };
 
@@ -26,6 +27,8 @@ static inline struct archil_name *archil_name_of(const struct dentry *dentry)
 
 /* This dentry, positive or negative, is what the server said at a commit. */
 void archil_name_seen(struct dentry *dentry, u64 commit);
+/* The same, in a listing that was asked for then (jiffies). */
+void archil_name_listed(struct dentry *dentry, u64 commit, unsigned long asked);
 
 /* Was that under this delegation? */
 bool archil_name_under(struct dentry *dentry, const struct archil_deleg *d);

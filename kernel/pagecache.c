@@ -126,9 +126,17 @@ static int archil_read_settled(struct inode *inode)
 	return err == -EIO ? 0 : err;
 }
 
+/* Is the beginning of a small file that is not ours about to be read? */
+static bool archil_read_cold(struct file *file, struct inode *inode, pgoff_t index)
+{
+	return file && !index && !test_bit(ARCHIL_I_BULK, &archil_i(inode)->flags) &&
+	       i_size_read(inode) <= archil_mnt(inode->i_sb)->inline_max && !archil_owned(inode);
+}
+
 static int archil_read_folio(struct file *file, struct folio *folio)
 {
 	struct inode *inode = folio->mapping->host;
+	bool cold = archil_read_cold(file, inode, folio->index);
 	struct archil_io *io;
 	int err;
 
@@ -145,13 +153,17 @@ static int archil_read_folio(struct file *file, struct folio *folio)
 		return err ?: -ENOMEM;
 	}
 	bvec_set_folio(&io->vec[io->nr++], folio, folio_size(folio), 0);
-	return archil_read_submit(io);
+	err = archil_read_submit(io);
+	if (!err && cold)
+		archil_smalls_cold(file);
+	return err;
 }
 
 static void archil_readahead(struct readahead_control *rac)
 {
 	struct inode *inode = rac->mapping->host;
 	unsigned int cap = archil_mnt(inode->i_sb)->payload_max >> PAGE_SHIFT;
+	bool cold = archil_read_cold(rac->file, inode, readahead_index(rac));
 	struct archil_io *io = NULL;
 	struct folio *folio;
 	size_t len = 0;
@@ -178,6 +190,8 @@ static void archil_readahead(struct readahead_control *rac)
 	}
 	if (io)
 		archil_read_submit(io);
+	if (cold)
+		archil_smalls_cold(rac->file);
 }
 
 /* ---- being dirty ---- */

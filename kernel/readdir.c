@@ -9,6 +9,7 @@
  */
 #include <linux/slab.h>
 
+#include "ahead.h"
 #include "complete.h"
 #include "dir.h"
 #include "inode.h"
@@ -21,13 +22,15 @@
 #define ARCHIL_DIR_STEP		16	/* names taken from memory at a time */
 
 struct archil_dir_file {
-	void *buf;			/* payload of one READDIR; kvmalloc */
+	void *block;			/* what buf is in; kvmalloc */
+	const void *buf;		/* of struct archil_dirent, or NULL */
 	size_t len, pos;		/* bytes in it; of the next entry */
 	u64 cookie;			/* position that buf + pos continues; f_pos_lock */
 	bool eof;			/* nothing follows the buffer */
 	u64 commit;			/* at which the buffer was read */
 	u64 deleg, appended;		/* what covered the directory when it was asked for, its log then */
 	unsigned long asked;		/* jiffies */
+	u32 gen;			/* archil_ahead_gen() then */
 	unsigned int primed;		/* entries that were made names of */
 	u64 read_deleg;			/* read from the beginning under this one, and all primed; or 0 */
 	u32 read_gen;			/* archil_dir_reading() */
@@ -51,13 +54,13 @@ static int archil_dir_release(struct inode *inode, struct file *file)
 {
 	struct archil_dir_file *df = file->private_data;
 
-	kvfree(df->buf);
+	kvfree(df->block);
 	kfree(df);
 	return 0;
 }
 
-/* A READDIR, not sent yet, for what follows a position. */
-static struct archil_req *archil_dir_req(struct inode *dir, u64 cookie, u32 max)
+/* A READDIR, not sent yet, for what follows a position; and @ahead bytes for a walk from @top. */
+static struct archil_req *archil_dir_req(struct inode *dir, u64 cookie, u32 max, u32 ahead, u64 top)
 {
 	struct archil_readdir_req *body;
 	struct archil_req *req;
@@ -69,7 +72,9 @@ static struct archil_req *archil_dir_req(struct inode *dir, u64 cookie, u32 max)
 	body = req->body;
 	body->dir = cpu_to_le64(archil_i(dir)->ino);
 	body->cookie = cpu_to_le64(cookie);
+	body->top = cpu_to_le64(top);
 	body->max = cpu_to_le32(max);
+	body->ahead = cpu_to_le32(ahead);
 	/* The request owns the buffer: we may be killed before it is answered. */
 	req->in_buf = kvmalloc(max, GFP_KERNEL);
 	if (!req->in_buf) {
@@ -81,30 +86,64 @@ static struct archil_req *archil_dir_req(struct inode *dir, u64 cookie, u32 max)
 	return req;
 }
 
-static int archil_dir_fill(struct inode *dir, struct archil_dir_file *df, u64 cookie)
+static int archil_dir_fill(struct dentry *dentry, struct archil_dir_file *df, u64 cookie)
 {
+	struct inode *dir = d_inode(dentry);
 	struct archil_mount *m = archil_mnt(dir->i_sb);
-	struct archil_readdir_rep *rep;
+	const struct archil_readdir_rep *rep;
 	struct archil_req *req;
+	u32 ahead = 0;
+	u64 top = 0;
 	int err;
 
-	req = archil_dir_req(dir, cookie, min(ARCHIL_DIR_BUF, m->payload_max));
+	if (cookie < ARCHIL_COOKIE_FIRST && !df->deleg)
+		ahead = archil_ahead_wanted(dentry, &top);
+	req = archil_dir_req(dir, cookie, min(ARCHIL_DIR_BUF + ahead, m->payload_max), ahead, top);
 	if (!req)
 		return -ENOMEM;
 	err = archil_req_call(req);
-	if (!err) {
-		rep = req->rep;
-		kvfree(df->buf);
-		df->buf = req->in_buf;
-		df->len = req->in_len;
-		df->pos = 0;
-		df->cookie = cookie;
-		df->eof = le32_to_cpu(rep->flags) & ARCHIL_RD_EOF;
-		df->commit = req->commit;
-		req->in_buf = NULL;
-	}
+	if (err)
+		goto out;
+	rep = req->rep;
+	err = -EUCLEAN;
+	if (le32_to_cpu(rep->len) > req->in_len)
+		goto out;
+	err = 0;
+	if (ahead && le32_to_cpu(rep->len) < req->in_len)
+		archil_ahead_came(m, req->in_buf, req->in_len, le32_to_cpu(rep->len), req->commit,
+				  df->asked, df->gen);
+	kvfree(df->block);
+	df->block = req->in_buf;
+	df->buf = df->block;
+	df->len = le32_to_cpu(rep->len);
+	df->pos = 0;
+	df->cookie = cookie;
+	df->eof = le32_to_cpu(rep->flags) & ARCHIL_RD_EOF;
+	df->commit = req->commit;
+	req->in_buf = NULL;
+out:
 	archil_req_put(req);
 	return err;
+}
+
+/* What came ahead, if it is there. */
+static bool archil_dir_fill_ahead(struct inode *dir, struct archil_dir_file *df)
+{
+	struct archil_ahead_dir *ad = archil_ahead_use(dir);
+
+	if (!ad)
+		return false;
+	kvfree(df->block);
+	df->block = ad;
+	df->buf = ad->data;
+	df->len = ad->len;
+	df->pos = 0;
+	df->cookie = 0;
+	df->eof = true;
+	df->commit = ad->commit;
+	df->asked = ad->asked;
+	df->gen = ad->gen;
+	return true;
 }
 
 int archil_dir_empty(struct inode *dir)
@@ -114,7 +153,7 @@ int archil_dir_empty(struct inode *dir)
 
 	if (err)
 		return err;
-	req = archil_dir_req(dir, 0, ARCHIL_DIRENT_SIZE(ARCHIL_NAME_LEN));
+	req = archil_dir_req(dir, 0, ARCHIL_DIRENT_SIZE(ARCHIL_NAME_LEN + ARCHIL_PATH_LEN), 0, 0);
 	if (!req)
 		return -ENOMEM;
 	err = archil_req_call(req);
@@ -125,11 +164,12 @@ int archil_dir_empty(struct inode *dir)
 }
 
 /*
- * An entry of a listing as a name in memory; what fails is asked for when it is needed.
- * @list: and in the directory's listing. Returns whether it is there.
+ * An entry of a listing as a name in memory, and where the directory is being made complete
+ * in its listing; what fails is asked for when it is needed. Returns whether it is there.
  */
 static bool archil_dir_prime(struct dentry *parent, const struct archil_dirent *de,
-			     const char *name, unsigned int name_len, u64 commit, bool list)
+			     const char *name, unsigned int name_len,
+			     const struct archil_dir_file *df)
 {
 	DECLARE_WAIT_QUEUE_HEAD_ONSTACK(wq);
 	struct qstr qname = QSTR_INIT(name, name_len);
@@ -139,8 +179,8 @@ static bool archil_dir_prime(struct dentry *parent, const struct archil_dirent *
 
 	qname.hash = full_name_hash(parent, name, name_len);
 	dentry = d_lookup(parent, &qname);
-	if (!dentry && S_ISLNK(le32_to_cpu(de->attr.mode)))
-		return false;	/* its target is not in the listing */
+	if (!dentry && S_ISLNK(le32_to_cpu(de->attr.mode)) && !de->target_len)
+		return false;
 	if (!dentry)
 		dentry = d_alloc_parallel(parent, &qname, &wq);
 	if (IS_ERR(dentry))
@@ -148,15 +188,18 @@ static bool archil_dir_prime(struct dentry *parent, const struct archil_dirent *
 	if (!d_in_lookup(dentry)) {
 		inode = d_inode(dentry);
 		if (inode && archil_i(inode)->ino == le64_to_cpu(de->attr.ino) &&
-		    !archil_inode_update(inode, &de->attr, commit)) {
-			archil_name_seen(dentry, commit);
+		    !archil_inode_update(inode, &de->attr, df->commit)) {
+			archil_inode_listed(inode, df->commit, df->asked);
+			archil_name_listed(dentry, df->commit, df->asked);
 			there = true;
 		}
 		goto out;
 	}
-	inode = archil_iget(parent->d_sb, &de->attr, commit, NULL, 0);
+	inode = archil_iget(parent->d_sb, &de->attr, df->commit, name + name_len,
+			    le16_to_cpu(de->target_len));
 	if (!IS_ERR(inode)) {
-		archil_name_seen(dentry, commit);
+		archil_inode_listed(inode, df->commit, df->asked);
+		archil_name_listed(dentry, df->commit, df->asked);
 		alias = d_splice_alias(inode, dentry);
 		there = !IS_ERR(alias);
 	} else {
@@ -164,12 +207,12 @@ static bool archil_dir_prime(struct dentry *parent, const struct archil_dirent *
 	}
 	d_lookup_done(dentry);
 	if (!IS_ERR_OR_NULL(alias)) {
-		archil_name_seen(alias, commit);
+		archil_name_listed(alias, df->commit, df->asked);
 		dput(dentry);
 		dentry = alias;
 	}
 out:
-	if (there && list)
+	if (there && df->read_deleg)
 		archil_dir_list_read(d_inode(parent), dentry, le64_to_cpu(de->cookie));
 	dput(dentry);
 	return there;
@@ -192,10 +235,12 @@ static u64 archil_dir_covered(struct inode *dir, u64 *appended)
  */
 static bool archil_dir_current(struct inode *dir, const struct archil_dir_file *df)
 {
+	struct archil_mount *m = archil_mnt(dir->i_sb);
 	u64 appended, deleg = archil_dir_covered(dir, &appended);
 
 	return deleg == df->deleg && appended == df->appended &&
-	       (deleg || time_before(jiffies, df->asked + HZ / 10));
+	       (deleg || (df->gen == archil_ahead_gen(m) &&
+			  time_before(jiffies, df->asked + m->cache_ttl * HZ)));
 }
 
 /* The directory is locked, so an inode stays what it is. */
@@ -236,8 +281,9 @@ static int archil_readdir_memory(struct inode *dir, struct dir_context *ctx)
 }
 
 /* More from the server. */
-static int archil_dir_refill(struct inode *dir, struct archil_dir_file *df, u64 pos)
+static int archil_dir_refill(struct dentry *dentry, struct archil_dir_file *df, u64 pos)
 {
+	struct inode *dir = d_inode(dentry);
 	u64 deleg = archil_dir_covered(dir, &df->appended);
 
 	if (pos < ARCHIL_COOKIE_FIRST) {
@@ -247,8 +293,11 @@ static int archil_dir_refill(struct inode *dir, struct archil_dir_file *df, u64 
 		df->read_deleg = 0;
 	}
 	df->deleg = deleg;
+	if (!deleg && pos < ARCHIL_COOKIE_FIRST && archil_dir_fill_ahead(dir, df))
+		return 0;
+	df->gen = archil_ahead_gen(archil_mnt(dir->i_sb));
 	df->asked = jiffies;
-	return archil_dir_fill(dir, df, pos);
+	return archil_dir_fill(dentry, df, pos);
 }
 
 static int archil_readdir_server(struct file *file, struct dir_context *ctx)
@@ -269,7 +318,7 @@ static int archil_readdir_server(struct file *file, struct dir_context *ctx)
 	current_buf = df->buf && archil_dir_current(dir, df);
 	for (;;) {
 		if (!df->buf || df->cookie != ctx->pos || (df->pos == df->len && !df->eof)) {
-			ret = archil_dir_refill(dir, df, ctx->pos);
+			ret = archil_dir_refill(file_dentry(file), df, ctx->pos);
 			if (ret)
 				return ret;
 			current_buf = true;	/* the directory is locked since */
@@ -289,8 +338,7 @@ static int archil_readdir_server(struct file *file, struct dir_context *ctx)
 		there = false;
 		if (current_buf && df->primed < ARCHIL_DIR_PRIME) {
 			df->primed++;
-			there = archil_dir_prime(file_dentry(file), &de, name, name_len,
-						 df->commit, df->read_deleg);
+			there = archil_dir_prime(file_dentry(file), &de, name, name_len, df);
 		}
 		if (!there)
 			df->read_deleg = 0;
@@ -327,7 +375,8 @@ static loff_t archil_dir_llseek(struct file *file, loff_t off, int whence)
 		return -EINVAL;
 	/* Rewinding sees the directory as it is now. */
 	if (!off) {
-		kvfree(df->buf);
+		kvfree(df->block);
+		df->block = NULL;
 		df->buf = NULL;
 	}
 	file->f_pos = off;

@@ -105,6 +105,7 @@ static struct archil_mount *archil_mount_new(struct net *net)
 	archil_delegs_init(m);
 	archil_space_init(m);
 	archil_slots_init(m);
+	archil_ahead_init(m);
 	mutex_lock(&archil_mounts_lock);
 	m->id = archil_next_mount++;
 	mutex_unlock(&archil_mounts_lock);
@@ -237,6 +238,7 @@ static void archil_mount_end(struct archil_mount *m)
 	archil_transport_exit(m);
 	/* Orphans evicted last were appended, and asked for a commit. */
 	cancel_delayed_work_sync(&m->commit_work);
+	archil_ahead_exit(m);
 	flush_workqueue(m->wq);
 	archil_logs_settle();
 	archil_delegs_exit(m);

@@ -10,8 +10,10 @@
 #include <linux/uuid.h>
 #include <net/net_namespace.h>
 
+#include "ahead.h"
 #include "compat/compat.h"
 #include "shared/wire.h"
+#include "smalls.h"
 #include "space.h"
 #include "sync.h"
 #include "transport.h"
@@ -46,6 +48,8 @@ struct archil_mount {
 	struct archil_inos inos;
 	struct archil_credit credit;
 	struct archil_slots slots;
+	struct archil_ahead ahead;
+	struct archil_smalls smalls;
 
 	spinlock_t dirty_lock;
 	struct list_head dirty;		/* archil_inode.dirty_list: what is to be written back */

@@ -75,6 +75,24 @@ static inline struct timespec64 inode_set_mtime_to_ts(struct inode *inode, struc
 }
 #endif
 
+/* The next name of a directory in memory that is younger than this one, or NULL; parent->d_lock. */
+#ifdef COMPAT_HAVE_D_SIB			/* 6.8 */
+static inline struct dentry *compat_d_newer(struct dentry *parent, struct dentry *dentry)
+{
+	if (dentry->d_sib.pprev == &parent->d_children.first)
+		return NULL;
+	return hlist_entry(container_of(dentry->d_sib.pprev, struct hlist_node, next),
+			   struct dentry, d_sib);
+}
+#else
+static inline struct dentry *compat_d_newer(struct dentry *parent, struct dentry *dentry)
+{
+	if (dentry->d_child.prev == &parent->d_subdirs)
+		return NULL;
+	return list_prev_entry(dentry, d_child);
+}
+#endif
+
 #ifndef COMPAT_HAVE_INODE_STATE_READ	/* 6.19 */
 static inline unsigned long inode_state_read_once(struct inode *inode)
 {

@@ -37,6 +37,7 @@ have XATTR_HANDLER_CONST	'struct xattr_handler ?\* ?const ?\*s_xattr' $FS
 have SET_DEFAULT_D_OP		'set_default_d_op' $FS linux/dcache.h
 }
 have D_REVALIDATE_NAME		'\(\*d_revalidate\)\(struct inode' linux/dcache.h
+have D_SIB			'struct hlist_node d_sib' linux/dcache.h
 have FILELOCK_H			'.' linux/filelock.h
 have FILE_LOCK_CORE		'struct file_lock_core c;' linux/filelock.h
 have FOLIO_BATCH_H		'.' linux/folio_batch.h

@@ -94,7 +94,6 @@ const struct archil_op_desc archil_op_table[ARCHIL_OP_MAX] = {
 		.flags = ARCHIL_ON_DATA | ARCHIL_REP_PAYLOAD,
 		.req_size = sizeof(struct archil_readdir_req),
 		.rep_size = sizeof(struct archil_readdir_rep),
-		FLAGS(archil_readdir_req, 0),
 	},
 	[ARCHIL_OP_READ] = {
 		.name = "READ",
@@ -124,6 +123,12 @@ const struct archil_op_desc archil_op_table[ARCHIL_OP_MAX] = {
 		.name = "STATFS",
 		.flags = ARCHIL_ON_DATA,
 		.rep_size = sizeof(struct archil_statfs_rep),
+	},
+	[ARCHIL_OP_READ_SMALL] = {
+		.name = "READ_SMALL",
+		.flags = ARCHIL_ON_DATA | ARCHIL_REQ_PAYLOAD | ARCHIL_REP_PAYLOAD,
+		.req_size = sizeof(struct archil_read_small_req),
+		.rep_size = sizeof(struct archil_read_small_rep),
 	},
 
 	[ARCHIL_OP_LOG] = {
@@ -347,7 +352,8 @@ int archil_dirent_next(const void *buf, size_t len, size_t *pos, struct archil_d
 		       const char **name, unsigned int *name_len)
 {
 	const u8 *p = (const u8 *)buf + *pos;
-	size_t left = len - *pos, size;
+	size_t left = len - *pos, text, size;
+	unsigned int target_len;
 	u64 cookie;
 
 	if (!left)
@@ -355,11 +361,16 @@ int archil_dirent_next(const void *buf, size_t len, size_t *pos, struct archil_d
 	if (left < sizeof(*de))
 		return -EPROTO;
 	memcpy(de, p, sizeof(*de));
-	*name = (const char *)p + sizeof(*de);
+	p += sizeof(*de);
+	*name = (const char *)p;
 	*name_len = le16_to_cpu(de->name_len);
-	size = ARCHIL_DIRENT_SIZE(*name_len);
+	target_len = le16_to_cpu(de->target_len);
+	if (target_len && (target_len > ARCHIL_PATH_LEN || !S_ISLNK(le32_to_cpu(de->attr.mode))))
+		return -EPROTO;
+	text = *name_len + target_len;
+	size = ARCHIL_DIRENT_SIZE(text);
 	if (left < size || !archil_name_ok(*name, *name_len) ||
-	    !all_zero(p + sizeof(*de) + *name_len, size - sizeof(*de) - *name_len))
+	    !all_zero(p + text, size - sizeof(*de) - text))
 		return -EPROTO;
 	cookie = le64_to_cpu(de->cookie);
 	if (cookie < ARCHIL_COOKIE_FIRST || cookie > ARCHIL_COOKIE_MAX)
@@ -369,18 +380,84 @@ int archil_dirent_next(const void *buf, size_t len, size_t *pos, struct archil_d
 }
 
 int archil_dirent_put(void *buf, size_t cap, size_t *pos, struct archil_dirent *de,
-		      const char *name, unsigned int name_len)
+		      const char *name, unsigned int name_len,
+		      const char *target, unsigned int target_len)
 {
-	size_t size = ARCHIL_DIRENT_SIZE(name_len);
+	size_t text = name_len + target_len, size = ARCHIL_DIRENT_SIZE(text);
 	u8 *p = (u8 *)buf + *pos;
 
 	if (size > cap - *pos)
 		return -ENOSPC;
 	de->name_len = cpu_to_le16(name_len);
+	de->target_len = cpu_to_le16(target_len);
 	memset(de->pad, 0, sizeof(de->pad));
 	memcpy(p, de, sizeof(*de));
 	memcpy(p + sizeof(*de), name, name_len);
-	memset(p + sizeof(*de) + name_len, 0, size - sizeof(*de) - name_len);
+	if (target_len)
+		memcpy(p + sizeof(*de) + name_len, target, target_len);
+	memset(p + sizeof(*de) + text, 0, size - sizeof(*de) - text);
+	*pos += size;
+	return 0;
+}
+
+int archil_dirlist_next(const void *buf, size_t len, size_t *pos, struct archil_dirlist *dl,
+			const void **entries)
+{
+	const u8 *p = (const u8 *)buf + *pos;
+	size_t left = len - *pos;
+
+	if (!left)
+		return 0;
+	if (left < sizeof(*dl))
+		return -EPROTO;
+	memcpy(dl, p, sizeof(*dl));
+	if (le32_to_cpu(dl->len) > left - sizeof(*dl))
+		return -EPROTO;
+	*entries = p + sizeof(*dl);
+	*pos += sizeof(*dl) + le32_to_cpu(dl->len);
+	return 1;
+}
+
+/* ---- small contents ---- */
+
+static size_t small_size(u32 len)
+{
+	return sizeof(struct archil_small) + ((len + (size_t)7) & ~(size_t)7);
+}
+
+int archil_small_next(const void *buf, size_t len, size_t *pos, struct archil_small *small,
+		      const void **data)
+{
+	const u8 *p = (const u8 *)buf + *pos;
+	size_t left = len - *pos;
+	u32 bytes;
+
+	if (!left)
+		return 0;
+	if (left < sizeof(*small))
+		return -EPROTO;
+	memcpy(small, p, sizeof(*small));
+	bytes = le32_to_cpu(small->len);
+	if (bytes > left || small_size(bytes) > left || bytes > le64_to_cpu(small->size))
+		return -EPROTO;
+	*data = p + sizeof(*small);
+	*pos += small_size(bytes);
+	return 1;
+}
+
+int archil_small_put(void *buf, size_t cap, size_t *pos, const struct archil_small *small,
+		     const void *data)
+{
+	u32 bytes = le32_to_cpu(small->len);
+	size_t size = small_size(bytes);
+	u8 *p = (u8 *)buf + *pos;
+
+	if (size > cap - *pos)
+		return -ENOSPC;
+	memcpy(p, small, sizeof(*small));
+	if (bytes)
+		memcpy(p + sizeof(*small), data, bytes);
+	memset(p + sizeof(*small) + bytes, 0, size - sizeof(*small) - bytes);
 	*pos += size;
 	return 0;
 }

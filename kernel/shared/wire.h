@@ -116,6 +116,7 @@ enum archil_op {
 	ARCHIL_OP_GETXATTR	= 21,
 	ARCHIL_OP_LISTXATTR	= 22,
 	ARCHIL_OP_STATFS	= 23,
+	ARCHIL_OP_READ_SMALL	= 24,	/* of several files */
 
 	/* changing under a delegation, data */
 	ARCHIL_OP_LOG		= 32,	/* a batch of records */
@@ -323,34 +324,52 @@ struct archil_getattr_req {
 
 /*
  * Entries in cookie order, those with a cookie above the given one. "." and
- * ".." are not entries. The payload is a sequence of struct archil_dirent,
- * each padded with zeros to a multiple of 8 bytes.
+ * ".." are not entries. The first `len` bytes of the payload are a sequence of struct
+ * archil_dirent, each padded with zeros to a multiple of 8 bytes.
+ *
+ * Who walks a tree asks ahead: behind a listing that reached its end come those of
+ * further directories, each a struct archil_dirlist and all its entries, as
+ * many as the server likes and as fit in `ahead` bytes. They are what a walk visits next:
+ * subdirectories, then their parents' later ones, as far as `top`.
  */
 struct archil_readdir_req {
 	__le64	dir;
-	__le64	cookie;		/* 0: from the start */
+	__le64	cookie;		/* below ARCHIL_COOKIE_FIRST: from the start */
+	__le64	top;		/* a directory above dir, or dir */
 	__le32	max;		/* bytes of payload, at most payload_max */
-	__le32	flags;		/* 0 */
+	__le32	ahead;		/* bytes of it for further directories; 0: none */
 } __packed;
 
 enum { ARCHIL_RD_EOF = 0x1 };
 
 struct archil_readdir_rep {
 	__le64	dir_change;
-	__le32	count;		/* entries in the payload */
+	__le32	count;		/* entries in the listing */
 	__le32	flags;		/* ARCHIL_RD_EOF: there are no more */
+	__le32	len;		/* bytes of payload that are the listing */
+	__le32	pad;
+} __packed;
+
+/* A whole listing that was not asked for by name. */
+struct archil_dirlist {
+	__le64	dir;
+	__le64	dir_change;
+	__le32	len;		/* bytes of its entries, which follow */
+	__le32	pad;
 } __packed;
 
 struct archil_dirent {
 	__le64	cookie;
 	__le16	name_len;
-	__le16	pad[3];
+	__le16	target_len;	/* of a symlink; 0: ask */
+	__le16	pad[2];
 	struct archil_wattr attr;
-	/* name, padding to 8 */
+	/* name, target, padding to 8 */
 } __packed;
 
-#define ARCHIL_DIRENT_SIZE(name_len) \
-	((sizeof(struct archil_dirent) + (name_len) + 7) & ~(size_t)7)
+/* @text_len: of name and target */
+#define ARCHIL_DIRENT_SIZE(text_len) \
+	((sizeof(struct archil_dirent) + (text_len) + 7) & ~(size_t)7)
 
 /*
  * OWNER: past the committed size too, what this session's WRITEs have put
@@ -372,6 +391,31 @@ struct archil_read_req {
 struct archil_read_rep {
 	__le64	change;
 	__le64	size;
+} __packed;
+
+#define ARCHIL_READ_SMALL_MAX	512	/* files of one request */
+
+/*
+ * The committed contents of small files, whole. The payload is their numbers (__le64),
+ * ARCHIL_READ_SMALL_MAX at most. That of the reply is, for as many of them as fit, in order,
+ * a struct archil_small and its bytes, padded with zeros to a multiple of 8.
+ */
+struct archil_read_small_req {
+	__le32	max;		/* bytes of the reply's payload, at most payload_max */
+	__le32	pad;
+} __packed;
+
+struct archil_read_small_rep {
+	__le32	count;		/* of struct archil_small */
+	__le32	pad;
+} __packed;
+
+struct archil_small {
+	__le64	ino;
+	__le64	change;
+	__le64	size;		/* zeros follow the bytes, up to here */
+	__le32	len;
+	__le32	status;		/* 0, or an errno, and nothing else is set; EFBIG: it is not small */
 } __packed;
 
 struct archil_seek_req {
@@ -652,7 +696,8 @@ static inline u32 archil_payload_len(const struct archil_hdr *hdr)
  *
  * Returns 1 and the entry in @de (copied: @buf needs no alignment), 0 at the
  * end, or -EPROTO: too short, an empty or overlong name, a name with NUL or
- * '/', or "." or "..", a cookie out of range, padding that is not zero.
+ * '/', or "." or "..", a cookie out of range, a target that is overlong or not a symlink's,
+ * padding that is not zero. The target follows the name.
  */
 int archil_dirent_next(const void *buf, size_t len, size_t *pos, struct archil_dirent *de,
 		       const char **name, unsigned int *name_len);
@@ -661,12 +706,46 @@ int archil_dirent_next(const void *buf, size_t len, size_t *pos, struct archil_d
  * archil_dirent_put - append an entry
  * @buf, @cap:	the payload being made, and its room
  * @pos:	its length so far; moved
- * @de:		cookie and attr filled in; name_len is set here
+ * @de:		cookie and attr filled in; the lengths are set here
+ * @target, @target_len: of a symlink, at most ARCHIL_PATH_LEN; else NULL, 0
  *
  * Returns 0, or -ENOSPC and nothing changed.
  */
 int archil_dirent_put(void *buf, size_t cap, size_t *pos, struct archil_dirent *de,
-		      const char *name, unsigned int name_len);
+		      const char *name, unsigned int name_len,
+		      const char *target, unsigned int target_len);
+
+/**
+ * archil_dirlist_next - step through what READDIR gave ahead
+ * @buf, @len:	the payload
+ * @pos:	where the next listing begins; moved behind it. Start with the reply's len
+ * @entries:	set to where its entries are in @buf; @dl has their length
+ *
+ * Returns 1 and the header in @dl (copied), 0 at the end, or -EPROTO: too short.
+ */
+int archil_dirlist_next(const void *buf, size_t len, size_t *pos, struct archil_dirlist *dl,
+			const void **entries);
+
+/**
+ * archil_small_next - step through the payload of a reply to READ_SMALL
+ * @buf, @len:	the payload
+ * @pos:	where the next file begins; moved behind it. Start with 0
+ * @data:	set to where its bytes are in @buf
+ *
+ * Returns 1 and the file in @small (copied), 0 at the end, or -EPROTO: too short, or more
+ * bytes than the file has.
+ */
+int archil_small_next(const void *buf, size_t len, size_t *pos, struct archil_small *small,
+		      const void **data);
+
+/**
+ * archil_small_put - append a file
+ * @small:	all of it filled in; @data: small->len bytes
+ *
+ * Returns 0, or -ENOSPC and nothing changed.
+ */
+int archil_small_put(void *buf, size_t cap, size_t *pos, const struct archil_small *small,
+		     const void *data);
 
 /* Is this a name that can stand in a directory? */
 bool archil_name_ok(const char *name, size_t len);

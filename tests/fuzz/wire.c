@@ -12,16 +12,20 @@
 
 static size_t put_dirents(struct rnd *r, u8 *buf, size_t cap)
 {
-	char name[ARCHIL_NAME_LEN];
+	char name[ARCHIL_NAME_LEN], target[64];
 	struct archil_dirent de;
-	size_t end = 0, count = rnd_below(r, 8), len;
+	size_t end = 0, count = rnd_below(r, 8), len, target_len;
 
 	while (count--) {
 		len = rnd_len(r, 1, ARCHIL_NAME_LEN);
 		rnd_name(r, name, len);
 		rnd_bytes(r, &de, sizeof(de));
 		de.cookie = cpu_to_le64(rnd_range(r, ARCHIL_COOKIE_FIRST, ARCHIL_COOKIE_MAX));
-		FUZZ_CHECK(!archil_dirent_put(buf, cap, &end, &de, name, len));
+		target_len = rnd_one_in(r, 3) ? rnd_len(r, 1, sizeof(target)) : 0;
+		rnd_bytes(r, target, target_len);
+		if (target_len)
+			de.attr.mode = cpu_to_le32(S_IFLNK | 0777);
+		FUZZ_CHECK(!archil_dirent_put(buf, cap, &end, &de, name, len, target, target_len));
 	}
 	return end;
 }
@@ -92,16 +96,19 @@ static void check_dirents(const u8 *buf, size_t len)
 	u8 *again = fuzz_copy(buf, len);
 	size_t pos = 0, before = 0, end = 0;
 	struct archil_dirent de;
-	unsigned int name_len;
+	unsigned int name_len, target_len;
 	const char *name;
 	int ret;
 
 	while ((ret = archil_dirent_next(buf, len, &pos, &de, &name, &name_len)) == 1) {
 		FUZZ_CHECK(pos > before && pos <= len && pos % 8 == 0);
-		FUZZ_CHECK((const u8 *)name + name_len <= buf + pos);
+		target_len = le16_to_cpu(de.target_len);
+		FUZZ_CHECK((const u8 *)name + name_len + target_len <= buf + pos);
+		FUZZ_CHECK(!target_len || S_ISLNK(le32_to_cpu(de.attr.mode)));
 		FUZZ_CHECK(archil_name_ok(name, name_len));
 		memset(again + before, 0xff, pos - before);
-		FUZZ_CHECK(!archil_dirent_put(again, len, &end, &de, name, name_len));
+		FUZZ_CHECK(!archil_dirent_put(again, len, &end, &de, name, name_len,
+					      name + name_len, target_len));
 		FUZZ_CHECK(end == pos);
 		before = pos;
 	}
@@ -109,6 +116,40 @@ static void check_dirents(const u8 *buf, size_t len)
 	FUZZ_CHECK(ret || pos == len);
 	FUZZ_CHECK(pos == before);
 	fuzz_copy_free(again, len);
+}
+
+static void check_dirlists(const u8 *buf, size_t len)
+{
+	size_t pos = 0, before = 0;
+	struct archil_dirlist dl;
+	const void *entries;
+	int ret;
+
+	while ((ret = archil_dirlist_next(buf, len, &pos, &dl, &entries)) == 1) {
+		FUZZ_CHECK(pos > before && pos <= len);
+		FUZZ_CHECK((const u8 *)entries == buf + before + sizeof(dl));
+		FUZZ_CHECK((const u8 *)entries + le32_to_cpu(dl.len) == buf + pos);
+		before = pos;
+	}
+	FUZZ_CHECK(ret == 0 || ret == -EPROTO);
+	FUZZ_CHECK(ret || pos == len);
+}
+
+static void check_smalls(const u8 *buf, size_t len)
+{
+	size_t pos = 0, before = 0;
+	struct archil_small small;
+	const void *data;
+	int ret;
+
+	while ((ret = archil_small_next(buf, len, &pos, &small, &data)) == 1) {
+		FUZZ_CHECK(pos > before && pos <= len);
+		FUZZ_CHECK((const u8 *)data + le32_to_cpu(small.len) <= buf + pos);
+		FUZZ_CHECK(le32_to_cpu(small.len) <= le64_to_cpu(small.size));
+		before = pos;
+	}
+	FUZZ_CHECK(ret == 0 || ret == -EPROTO);
+	FUZZ_CHECK(ret || pos == len);
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
@@ -139,6 +180,12 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	if (le16_to_cpu(hdr.op) == ARCHIL_OP_READDIR) {
 		body = fuzz_copy(data + body_len, size - body_len);
 		check_dirents(body, size - body_len);
+		check_dirlists(body, size - body_len);
+		fuzz_copy_free(body, size - body_len);
+	}
+	if (le16_to_cpu(hdr.op) == ARCHIL_OP_READ_SMALL) {
+		body = fuzz_copy(data + body_len, size - body_len);
+		check_smalls(body, size - body_len);
 		fuzz_copy_free(body, size - body_len);
 	}
 	return 0;

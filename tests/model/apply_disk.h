@@ -265,23 +265,26 @@ static void compare_node(struct fs_view *view, struct m_node *node)
 /* All entries of a directory, in pages of random size. */
 static void compare_dir(struct fs_view *view, struct m_node *node)
 {
+	struct archil_readdir_req req = { .dir = cpu_to_le64(node->ino) };
 	struct archil_readdir_rep rep;
 	static u8 buf[8192];
+	struct fs_list list = { .buf = buf };
 	struct archil_attr_rep attr;
 	struct archil_dirent de;
 	struct m_dent *dent;
 	unsigned int name_len;
 	const char *name;
-	size_t len, pos;
 	u64 cookie = 0;
 	int count = 0;
+	size_t pos;
 
 	do {
-		SAME(fs_readdir(view, node->ino, cookie, buf, rnd_range(&rnd, 200, sizeof(buf)),
-				&len, &rep, NULL, NULL), 0);
+		req.cookie = cpu_to_le64(cookie);
+		list.cap = rnd_range(&rnd, 200, sizeof(buf));
+		SAME(fs_readdir(view, &req, &list, &rep), 0);
 		SAME(le64_to_cpu(rep.dir_change), node->change);
 		EXPECT(le32_to_cpu(rep.count) || le32_to_cpu(rep.flags) & ARCHIL_RD_EOF);
-		for (pos = 0; archil_dirent_next(buf, len, &pos, &de, &name, &name_len) > 0;
+		for (pos = 0; archil_dirent_next(buf, list.len, &pos, &de, &name, &name_len) > 0;
 		     count++) {
 			EXPECT(le64_to_cpu(de.cookie) > cookie);
 			cookie = le64_to_cpu(de.cookie);

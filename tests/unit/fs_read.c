@@ -78,6 +78,14 @@ static void own(void *ctx, struct archil_wattr *attr)
 	attr->deleg = cpu_to_le64(le64_to_cpu(attr->ino) + *(u64 *)ctx);
 }
 
+static int list_dir(struct fs_view *view, u64 dir, u64 cookie, struct fs_list *list,
+		    struct archil_readdir_rep *rep)
+{
+	struct archil_readdir_req req = { .dir = cpu_to_le64(dir), .cookie = cpu_to_le64(cookie) };
+
+	return fs_readdir(view, &req, list, rep);
+}
+
 START_TEST(listings_and_xattrs)
 {
 	struct archil_readdir_rep rep;
@@ -88,27 +96,32 @@ START_TEST(listings_and_xattrs)
 	size_t len, pos = 0;
 	const char *name;
 	char buf[1024];
+	struct fs_list list = { .buf = buf, .owner = own, .ctx = &add };
 
 	MUST(FILE_AT(1, "first", 10));
 	MUST(FILE_AT(1, "second", 11));
 	MUST(XATTR(10, "user.a", "value"));
 	MUST(XATTR(10, "user.b", ""));
 	view = fs_view_get(fs);
-	ck_assert_int_eq(fs_readdir(view, 1, 0, buf, 160, &len, &rep, own, &add), 0);
+	list.cap = 160;
+	ck_assert_int_eq(list_dir(view, 1, 0, &list, &rep), 0);
 	ck_assert_uint_eq(le32_to_cpu(rep.count), 1);
 	ck_assert_uint_eq(le32_to_cpu(rep.flags), 0);
-	ck_assert_int_eq(archil_dirent_next(buf, len, &pos, &de, &name, &name_len), 1);
+	ck_assert_uint_eq(le32_to_cpu(rep.len), list.len);
+	ck_assert_int_eq(archil_dirent_next(buf, list.len, &pos, &de, &name, &name_len), 1);
 	ck_assert_uint_eq(le64_to_cpu(de.attr.deleg), 1010);
 	ck_assert(name_len == 5 && !memcmp(name, "first", 5));
-	ck_assert_int_eq(fs_readdir(view, 1, le64_to_cpu(de.cookie), buf, sizeof(buf), &len, &rep,
-				    NULL, NULL), 0);
+	list.cap = sizeof(buf);
+	list.owner = NULL;
+	ck_assert_int_eq(list_dir(view, 1, le64_to_cpu(de.cookie), &list, &rep), 0);
 	ck_assert_uint_eq(le32_to_cpu(rep.count), 1);
 	ck_assert_uint_eq(le32_to_cpu(rep.flags), ARCHIL_RD_EOF);
-	ck_assert_int_eq(fs_readdir(view, 1, UINT64_MAX, buf, sizeof(buf), &len, &rep, NULL, NULL), 0);
+	ck_assert_int_eq(list_dir(view, 1, UINT64_MAX, &list, &rep), 0);
 	ck_assert_uint_eq(le32_to_cpu(rep.flags), ARCHIL_RD_EOF);
-	ck_assert_uint_eq(len, 0);
-	ck_assert_int_eq(fs_readdir(view, 1, 0, buf, 100, &len, &rep, NULL, NULL), -EINVAL);
-	ck_assert_int_eq(fs_readdir(view, 10, 0, buf, 100, &len, &rep, NULL, NULL), -ENOTDIR);
+	ck_assert_uint_eq(list.len, 0);
+	list.cap = 100;
+	ck_assert_int_eq(list_dir(view, 1, 0, &list, &rep), -EINVAL);
+	ck_assert_int_eq(list_dir(view, 10, 0, &list, &rep), -ENOTDIR);
 
 	ck_assert_int_eq(fs_getxattr(view, 10, "user.a", 6, buf, 4, &len), -ERANGE);
 	ck_assert_int_eq(fs_getxattr(view, 10, "user.a", 6, buf, 5, &len), 0);

@@ -102,6 +102,66 @@ START_TEST(listings_come_in_pages)
 }
 END_TEST
 
+START_TEST(small_files_at_once)
+{
+	struct client *a = cl_mount("a", "", 0), *b = cl_mount("b", "", ARCHIL_OS_SHARED);
+	struct archil_read_small_req req = { .max = cpu_to_le32(65536) };
+	struct archil_read_small_rep rep;
+	struct archil_small small;
+	struct archil_record rec;
+	__le64 ino[ARCHIL_READ_SMALL_MAX + 1] = {};
+	char text[32];
+	const void *data;
+	size_t pos = 0;
+	unsigned int i;
+
+	for (i = 0; i < 10; i++) {
+		snprintf(text, sizeof(text), "f%u", i);
+		ino[i] = cpu_to_le64(cl_make(a, ARCHIL_INO_ROOT, text, 3 + i, S_IFREG | 0644));
+		rec_content(&rec, le64_to_cpu(ino[i]), 0, "some text, cut", 5 + i);
+		ck_assert_uint_eq(cl_do(a, &rec), 0);
+	}
+	/* one with a hole at its end, one that is a directory, one that is not there */
+	rec_size(&rec, le64_to_cpu(ino[9]), ARCHIL_SET_SIZE, 5000);
+	ck_assert_uint_eq(cl_do(a, &rec), 0);
+	ino[10] = cpu_to_le64(ARCHIL_INO_ROOT);
+	ino[11] = cpu_to_le64(1ull << 40);
+	ck_assert_uint_eq(pc_call(&b->data, ARCHIL_OP_READ_SMALL, &req, sizeof(req), ino, 12 * 8), 0);
+	memcpy(&rep, b->data.in.body, sizeof(rep));
+	ck_assert_uint_eq(le32_to_cpu(rep.count), 12);
+	for (i = 0; i < 12; i++) {
+		ck_assert_int_eq(archil_small_next(b->data.in.payload, b->data.in.payload_len, &pos,
+						   &small, &data), 1);
+		ck_assert_uint_eq(le64_to_cpu(small.ino), le64_to_cpu(ino[i]));
+		ck_assert_uint_eq(le32_to_cpu(small.status), i < 10 ? 0 : i == 10 ? EISDIR : ESTALE);
+		if (i >= 10)
+			continue;
+		ck_assert_uint_eq(le32_to_cpu(small.len), 5 + i);
+		ck_assert_uint_eq(le64_to_cpu(small.size), i < 9 ? 5 + i : 5000);
+		ck_assert_uint_ne(le64_to_cpu(small.change), 0);
+		ck_assert_mem_eq(data, "some text, cut", 5 + i);
+	}
+	ck_assert_uint_eq(pos, b->data.in.payload_len);
+	/* as many as fit */
+	req.max = cpu_to_le32(3 * (sizeof(small) + 8));
+	ck_assert_uint_eq(pc_call(&b->data, ARCHIL_OP_READ_SMALL, &req, sizeof(req), ino, 12 * 8), 0);
+	memcpy(&rep, b->data.in.body, sizeof(rep));
+	ck_assert_uint_eq(le32_to_cpu(rep.count), 3);
+	req.max = 0;
+	ck_assert_uint_eq(pc_call(&b->data, ARCHIL_OP_READ_SMALL, &req, sizeof(req), ino, 12 * 8), 0);
+	ck_assert_uint_eq(b->data.in.payload_len, 0);
+	/* not asked rightly */
+	ck_assert_uint_eq(pc_call(&b->data, ARCHIL_OP_READ_SMALL, &req, sizeof(req), NULL, 0), EINVAL);
+	ck_assert_uint_eq(pc_call(&b->data, ARCHIL_OP_READ_SMALL, &req, sizeof(req), ino, 12), EINVAL);
+	ck_assert_uint_eq(pc_call(&b->data, ARCHIL_OP_READ_SMALL, &req, sizeof(req), ino, sizeof(ino)),
+			  EINVAL);
+	req.max = cpu_to_le32(UINT32_MAX);
+	ck_assert_uint_eq(pc_call(&b->data, ARCHIL_OP_READ_SMALL, &req, sizeof(req), ino, 8), EINVAL);
+	cl_unmount(b);
+	cl_unmount(a);
+}
+END_TEST
+
 START_TEST(symlinks_and_xattrs)
 {
 	struct client *a = cl_mount("a", "", 0);
@@ -717,6 +777,7 @@ int main(void)
 	const struct ps_test tests[] = {
 		PS_TEST(creates_are_seen_by_others),
 		PS_TEST(listings_come_in_pages),
+		PS_TEST(small_files_at_once),
 		PS_TEST(symlinks_and_xattrs),
 		PS_TEST(what_is_sent_again_is_applied_once),
 		PS_TEST(batches_in_flight_keep_their_order),

@@ -39,12 +39,13 @@ static const struct expect {
 	{ ARCHIL_OP_SESSION_OVER, "SESSION_OVER", "CDP", 0, 0 },
 	{ ARCHIL_OP_LOOKUP, "LOOKUP", "D", 16, 144 },
 	{ ARCHIL_OP_GETATTR, "GETATTR", "D", 8, 144 },
-	{ ARCHIL_OP_READDIR, "READDIR", "Dp", 24, 16 },
+	{ ARCHIL_OP_READDIR, "READDIR", "Dp", 32, 24 },
 	{ ARCHIL_OP_READ, "READ", "Dp", 24, 16 },
 	{ ARCHIL_OP_SEEK, "SEEK", "D", 24, 8 },
 	{ ARCHIL_OP_GETXATTR, "GETXATTR", "Dp", 16, 0 },
 	{ ARCHIL_OP_LISTXATTR, "LISTXATTR", "Dp", 8, 0 },
 	{ ARCHIL_OP_STATFS, "STATFS", "D", 0, 32 },
+	{ ARCHIL_OP_READ_SMALL, "READ_SMALL", "Dpq", 8, 8 },
 	{ ARCHIL_OP_LOG, "LOG", "Dq", 24, 16 },
 	{ ARCHIL_OP_WRITE, "WRITE", "Dq", 32, 8 },
 	{ ARCHIL_OP_CREDIT, "CREDIT", "D", 16, 8 },
@@ -336,7 +337,6 @@ START_TEST(body_flags)
 		u32 known;
 	} flags[] = {
 		{ ARCHIL_OP_OPEN_SESSION, offsetof(struct archil_open_session_req, flags), 7 },
-		{ ARCHIL_OP_READDIR, offsetof(struct archil_readdir_req, flags), 0 },
 		{ ARCHIL_OP_READ, offsetof(struct archil_read_req, flags), 1 },
 		{ ARCHIL_OP_LOG, offsetof(struct archil_log_req, flags), 1 },
 		{ ARCHIL_OP_GRANT, offsetof(struct archil_grant_req, flags), 1 },
@@ -414,13 +414,20 @@ END_TEST
 /* ---- directory entries ---- */
 
 static struct archil_dirent de;
-static char name[ARCHIL_NAME_LEN + 1];
+static char name[ARCHIL_NAME_LEN + 1], target[ARCHIL_PATH_LEN];
+static unsigned int target_len;
 
 static void random_dirent(unsigned int name_len)
 {
 	rnd_bytes(&rnd, &de, sizeof(de));
 	de.cookie = cpu_to_le64(rnd_range(&rnd, ARCHIL_COOKIE_FIRST, ARCHIL_COOKIE_MAX));
 	rnd_name(&rnd, name, name_len);
+	target_len = 0;
+	if (S_ISLNK(le32_to_cpu(de.attr.mode)) || rnd_one_in(&rnd, 3)) {
+		de.attr.mode = cpu_to_le32((le32_to_cpu(de.attr.mode) & 07777) | S_IFLNK);
+		target_len = rnd_len(&rnd, 0, ARCHIL_PATH_LEN);
+		rnd_bytes(&rnd, target, target_len);
+	}
 }
 
 /* The first entry of len bytes of buf, at an odd address, with nothing behind. */
@@ -455,14 +462,14 @@ START_TEST(dirents)
 		len = rnd_len(&rnd, 1, ARCHIL_NAME_LEN);
 		random_dirent(len);
 		before = end;
-		if (archil_dirent_put(buf, sizeof(buf) - 1, &end, &de, name, len))
+		if (archil_dirent_put(buf, sizeof(buf) - 1, &end, &de, name, len, target, target_len))
 			break;
-		ck_assert_uint_eq(end, before + ARCHIL_DIRENT_SIZE(len));
+		ck_assert_uint_eq(end, before + ARCHIL_DIRENT_SIZE(len + target_len));
 		ck_assert_uint_eq(end % 8, 0);
 		count++;
 	}
 	ck_assert_uint_eq(end, before);
-	ck_assert_uint_lt(sizeof(buf) - 1 - end, ARCHIL_DIRENT_SIZE(len));
+	ck_assert_uint_lt(sizeof(buf) - 1 - end, ARCHIL_DIRENT_SIZE(len + target_len));
 
 	rnd = start;
 	while ((ret = archil_dirent_next(buf, end, &pos, &out, &out_name, &out_len)) == 1) {
@@ -471,6 +478,8 @@ START_TEST(dirents)
 		ck_assert_uint_eq(out_len, len);
 		ck_assert_uint_eq(le16_to_cpu(out.name_len), len);
 		ck_assert_mem_eq(out_name, name, len);
+		ck_assert_uint_eq(le16_to_cpu(out.target_len), target_len);
+		ck_assert_mem_eq(out_name + len, target, target_len);
 		ck_assert_uint_eq(le64_to_cpu(out.cookie), le64_to_cpu(de.cookie));
 		ck_assert_mem_eq(&out.attr, &de.attr, sizeof(out.attr));
 		count--;
@@ -483,46 +492,147 @@ END_TEST
 START_TEST(dirent_refused)
 {
 	static const char *const bad[] = { ".", "..", "a/b" };
-	u8 buf[1024];
+	static char big[ARCHIL_PATH_LEN + 1];
+	static u8 buf[8192];
 	size_t end, len, i;
 
 	for (i = 1; i <= ARCHIL_NAME_LEN; i++) {
 		random_dirent(i);
 		end = 0;
-		ck_assert_int_eq(archil_dirent_put(buf, sizeof(buf), &end, &de, name, i), 0);
+		target_len %= 100;
+		ck_assert_int_eq(archil_dirent_put(buf, sizeof(buf), &end, &de, name, i, target,
+						   target_len), 0);
 		for (len = 1; len < end; len++)
 			must(step(buf, len) == -EPROTO);
 		must(step(buf, 0) == 0);
 		must(step(buf, end) == 1);
-		if (end > sizeof(de) + i) {
+		if (end > sizeof(de) + i + target_len) {
 			buf[end - 1] = 1;
 			must(step(buf, end) == -EPROTO);
 		}
 	}
 	memset(name, 'n', sizeof(name));
 	end = 0;
-	ck_assert_int_eq(archil_dirent_put(buf, sizeof(buf), &end, &de, name, 256), 0);
+	ck_assert_int_eq(archil_dirent_put(buf, sizeof(buf), &end, &de, name, 256, NULL, 0), 0);
 	must(step(buf, end) == -EPROTO);
 	end = 0;
-	ck_assert_int_eq(archil_dirent_put(buf, sizeof(buf), &end, &de, name, 0), 0);
+	ck_assert_int_eq(archil_dirent_put(buf, sizeof(buf), &end, &de, name, 0, NULL, 0), 0);
 	must(step(buf, end) == -EPROTO);
 	end = 0;
-	ck_assert_int_eq(archil_dirent_put(buf, sizeof(buf), &end, &de, "a\0b", 3), 0);
+	ck_assert_int_eq(archil_dirent_put(buf, sizeof(buf), &end, &de, "a\0b", 3, NULL, 0), 0);
 	must(step(buf, end) == -EPROTO);
 	for (i = 0; i < ARRAY_SIZE(bad); i++) {
 		end = 0;
 		ck_assert_int_eq(archil_dirent_put(buf, sizeof(buf), &end, &de, bad[i],
-						   strlen(bad[i])), 0);
+						   strlen(bad[i]), NULL, 0), 0);
 		must(step(buf, end) == -EPROTO);
 	}
 	end = 0;
+	de.attr.mode = cpu_to_le32(S_IFREG);
+	ck_assert_int_eq(archil_dirent_put(buf, sizeof(buf), &end, &de, "n", 1, "t", 1), 0);
+	must(step(buf, end) == -EPROTO);
+	end = 0;
+	de.attr.mode = cpu_to_le32(S_IFLNK);
+	ck_assert_int_eq(archil_dirent_put(buf, sizeof(buf), &end, &de, "n", 1, big,
+					   sizeof(big)), 0);
+	must(step(buf, end) == -EPROTO);
+	end = 0;
 	de.cookie = cpu_to_le64(ARCHIL_COOKIE_FIRST - 1);
-	ck_assert_int_eq(archil_dirent_put(buf, sizeof(buf), &end, &de, "n", 1), 0);
+	ck_assert_int_eq(archil_dirent_put(buf, sizeof(buf), &end, &de, "n", 1, NULL, 0), 0);
 	must(step(buf, end) == -EPROTO);
 	end = 0;
 	de.cookie = cpu_to_le64(ARCHIL_COOKIE_MAX + 1);
-	ck_assert_int_eq(archil_dirent_put(buf, sizeof(buf), &end, &de, "n", 1), 0);
+	ck_assert_int_eq(archil_dirent_put(buf, sizeof(buf), &end, &de, "n", 1, NULL, 0), 0);
 	must(step(buf, end) == -EPROTO);
+}
+END_TEST
+
+START_TEST(dirlists)
+{
+	static u8 buf[4096];
+	struct archil_dirlist dl, out;
+	const void *entries;
+	size_t end = 0, pos = 0, len;
+	u32 i;
+
+	for (i = 0; i < 20; i++) {
+		rnd_bytes(&rnd, &dl, sizeof(dl));
+		dl.len = cpu_to_le32(i * 8);
+		memcpy(buf + end, &dl, sizeof(dl));
+		memset(buf + end + sizeof(dl), i, i * 8);
+		end += sizeof(dl) + i * 8;
+	}
+	for (i = 0; i < 20; i++) {
+		ck_assert_int_eq(archil_dirlist_next(buf, end, &pos, &out, &entries), 1);
+		ck_assert_uint_eq(le32_to_cpu(out.len), i * 8);
+		if (i)
+			ck_assert_uint_eq(((const u8 *)entries)[i * 8 - 1], i);
+	}
+	ck_assert_int_eq(archil_dirlist_next(buf, end, &pos, &out, &entries), 0);
+	/* nothing that does not fit */
+	for (len = 1; len < sizeof(dl) + 152; len++) {
+		pos = 0;
+		ck_assert_int_eq(archil_dirlist_next(buf + end - sizeof(dl) - 152, len, &pos, &out,
+						     &entries), -EPROTO);
+		ck_assert_uint_eq(pos, 0);
+	}
+}
+END_TEST
+
+START_TEST(smalls)
+{
+	static u8 buf[8192], data[1000];
+	struct archil_small small, out;
+	const void *bytes;
+	size_t end = 0, pos = 0, before, len;
+	struct rnd start = rnd;
+	u32 i, n = 0;
+
+	for (;;) {
+		rnd_bytes(&rnd, &small, sizeof(small));
+		i = rnd_len(&rnd, 0, sizeof(data));
+		rnd_bytes(&rnd, data, i);
+		small.len = cpu_to_le32(i);
+		small.size = cpu_to_le64(i + rnd_len(&rnd, 0, 9));
+		before = end;
+		if (archil_small_put(buf, sizeof(buf), &end, &small, data))
+			break;
+		ck_assert_uint_eq(end % 8, 0);
+		n++;
+	}
+	ck_assert_uint_eq(end, before);
+	ck_assert_uint_gt(n, 5);
+	rnd = start;
+	while (archil_small_next(buf, end, &pos, &out, &bytes) == 1) {
+		rnd_bytes(&rnd, &small, sizeof(small));
+		i = rnd_len(&rnd, 0, sizeof(data));
+		rnd_bytes(&rnd, data, i);
+		small.len = cpu_to_le32(i);
+		small.size = cpu_to_le64(i + rnd_len(&rnd, 0, 9));
+		ck_assert_mem_eq(&out, &small, sizeof(small));
+		ck_assert_mem_eq(bytes, data, i);
+		n--;
+	}
+	ck_assert_uint_eq(pos, end);
+	ck_assert_uint_eq(n, 0);
+
+	small.len = cpu_to_le32(100);
+	small.size = cpu_to_le64(100);
+	end = 0;
+	ck_assert_int_eq(archil_small_put(buf, sizeof(buf), &end, &small, data), 0);
+	for (len = 1; len < end; len++) {
+		pos = 0;
+		ck_assert_int_eq(archil_small_next(buf, len, &pos, &out, &bytes), -EPROTO);
+	}
+	/* no bytes behind the end, no length that wraps */
+	small.size = cpu_to_le64(99);
+	memcpy(buf, &small, sizeof(small));
+	pos = 0;
+	ck_assert_int_eq(archil_small_next(buf, end, &pos, &out, &bytes), -EPROTO);
+	small.len = cpu_to_le32(UINT32_MAX);
+	small.size = cpu_to_le64(UINT64_MAX);
+	memcpy(buf, &small, sizeof(small));
+	ck_assert_int_eq(archil_small_next(buf, end, &pos, &out, &bytes), -EPROTO);
 }
 END_TEST
 
@@ -556,6 +666,8 @@ int main(void)
 	tcase_add_test(entries, names);
 	tcase_add_test(entries, dirents);
 	tcase_add_test(entries, dirent_refused);
+	tcase_add_test(entries, dirlists);
+	tcase_add_test(entries, smalls);
 	suite_add_tcase(suite, entries);
 
 	runner = srunner_create(suite);

@@ -35,6 +35,7 @@ static void (*const handler[ARCHIL_OP_MAX])(struct req *req) = {
 	[ARCHIL_OP_GETXATTR]		= handle_getxattr,
 	[ARCHIL_OP_LISTXATTR]		= handle_listxattr,
 	[ARCHIL_OP_STATFS]		= handle_statfs,
+	[ARCHIL_OP_READ_SMALL]		= handle_read_small,
 	[ARCHIL_OP_LOG]			= handle_log,
 	[ARCHIL_OP_WRITE]		= handle_write,
 	[ARCHIL_OP_CREDIT]		= handle_credit,

@@ -91,16 +91,23 @@ int fs_getattr(struct fs_view *view, u64 ino, struct archil_attr_rep *rep, char 
 int fs_lookup(struct fs_view *view, u64 dir, const char *name, size_t len,
 	      struct archil_attr_rep *rep, char *target);
 
+/* Where a listing goes. */
+struct fs_list {
+	void *buf;
+	size_t cap, len;	/* of the payload: room, and what it became */
+	/* called for each entry to fill in deleg and ARCHIL_AF_OTHER; may be NULL */
+	void (*owner)(void *ctx, struct archil_wattr *attr);
+	void *ctx;
+};
+
 /*
- * fs_readdir() - entries with cookies above @cookie, as archil_dirent.
- * @buf, @cap, @len: the payload; *@len is set to what it became.
- * @owner: called for each entry to fill in deleg and ARCHIL_AF_OTHER; may be NULL.
+ * fs_readdir() - entries of req->dir with cookies above req->cookie, and what a walk
+ * would list next (struct archil_readdir_req; req->max is list->cap, filled in by the caller).
  * Return: 0 (an empty page only with ARCHIL_RD_EOF), -ESTALE, -ENOTDIR, or
- * -EINVAL: not even one entry fits into @cap.
+ * -EINVAL: not even one entry fits into list->cap.
  */
-int fs_readdir(struct fs_view *view, u64 dir, u64 cookie, void *buf, size_t cap, size_t *len,
-	       struct archil_readdir_rep *rep,
-	       void (*owner)(void *ctx, struct archil_wattr *attr), void *ctx);
+int fs_readdir(struct fs_view *view, const struct archil_readdir_req *req, struct fs_list *list,
+	       struct archil_readdir_rep *rep);
 
 /*
  * fs_read() - contents of a regular file, as far as they are small.

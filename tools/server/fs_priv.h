@@ -110,6 +110,13 @@ int fs_entry_find(struct fs_view *view, u64 dir, const char *name, size_t len,
 /* 0, -EUCLEAN: it lies outside of the delegation. */
 int fs_node_inside(struct fs_txn *txn, struct fs_node *node, u64 deleg, u64 root);
 
+/* ---- reading (fs_read.c) ---- */
+
+/* -ENOTDIR, -ESTALE. */
+int fs_dir_read(struct fs_view *view, u64 ino, struct fs_inode *dir);
+/* Small contents, or a symlink's target: content_len bytes, to be put. */
+int fs_contents(struct fs_view *view, const struct fs_inode *in, struct store_value *val);
+
 /* ---- orphans (fs_orphan.c) ---- */
 
 /* The last link is gone; deleg: keeps it open, 0: none. */

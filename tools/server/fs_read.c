@@ -6,7 +6,7 @@
 
 enum { SEEK_TO_DATA = 3, SEEK_TO_HOLE = 4 };	/* struct archil_seek_req */
 
-static int contents(struct fs_view *view, const struct fs_inode *in, struct store_value *val)
+int fs_contents(struct fs_view *view, const struct fs_inode *in, struct store_value *val)
 {
 	struct fs_key key;
 	int err;
@@ -30,7 +30,7 @@ static int fill_rep(struct fs_view *view, const struct fs_inode *in, struct arch
 	fs_inode_wattr(in, &rep->attr);
 	if (!target || !S_ISLNK(in->mode))
 		return 0;
-	err = contents(view, in, &val);
+	err = fs_contents(view, in, &val);
 	if (err)
 		return err;
 	if (val.len <= ARCHIL_PATH_LEN) {
@@ -53,7 +53,7 @@ int fs_getattr(struct fs_view *view, u64 ino, struct archil_attr_rep *rep, char 
 	return err ? err : fill_rep(view, &in, rep, target);
 }
 
-static int read_dir(struct fs_view *view, u64 ino, struct fs_inode *dir)
+int fs_dir_read(struct fs_view *view, u64 ino, struct fs_inode *dir)
 {
 	int err = fs_inode_read(view, ino, dir);
 
@@ -78,7 +78,7 @@ int fs_lookup(struct fs_view *view, u64 dir, const char *name, size_t len,
 	int err;
 
 	memset(rep, 0, sizeof(*rep));
-	err = read_dir(view, dir, &in);
+	err = fs_dir_read(view, dir, &in);
 	if (err)
 		return err;
 	rep->dir_change = cpu_to_le64(in.change);
@@ -87,87 +87,6 @@ int fs_lookup(struct fs_view *view, u64 dir, const char *name, size_t len,
 		return err;
 	err = read_child(view, entry.ino, &in);
 	return err ? err : fill_rep(view, &in, rep, target);
-}
-
-/* ---- listing ---- */
-
-struct page {
-	void *buf;
-	size_t cap, len;
-	u32 count;
-	void (*owner)(void *ctx, struct archil_wattr *attr);
-	void *ctx;
-};
-
-/* -ENOSPC: the page is full. */
-static int page_add(struct fs_view *view, const struct fs_scan *scan, struct page *page)
-{
-	struct archil_dirent de = {};
-	struct fs_entry_val val;
-	struct fs_inode in;
-	size_t name_len;
-	int err;
-
-	if (scan->val_len <= sizeof(val) || scan->val_len > sizeof(val) + ARCHIL_NAME_LEN)
-		return -EBADMSG;
-	memcpy(&val, scan->val, sizeof(val));
-	name_len = scan->val_len - sizeof(val);
-	if (ARCHIL_DIRENT_SIZE(name_len) > page->cap - page->len)
-		return -ENOSPC;
-	err = read_child(view, le64_to_cpu(val.ino), &in);
-	if (err)
-		return err;
-	de.cookie = cpu_to_le64(fs_key_nr(scan->key, scan->key_len, 1));
-	fs_inode_wattr(&in, &de.attr);
-	if (page->owner)
-		page->owner(page->ctx, &de.attr);
-	err = archil_dirent_put(page->buf, page->cap, &page->len, &de,
-				(const char *)scan->val + sizeof(val), name_len);
-	if (!err)
-		page->count++;
-	return err;
-}
-
-int fs_readdir(struct fs_view *view, u64 dir, u64 cookie, void *buf, size_t cap, size_t *len,
-	       struct archil_readdir_rep *rep,
-	       void (*owner)(void *ctx, struct archil_wattr *attr), void *ctx)
-{
-	struct page page = { .buf = buf, .cap = cap, .owner = owner, .ctx = ctx };
-	struct fs_key prefix, from;
-	struct fs_scan scan;
-	struct fs_inode in;
-	int r;
-
-	memset(rep, 0, sizeof(*rep));
-	*len = 0;
-	r = read_dir(view, dir, &in);
-	if (r)
-		return r;
-	rep->dir_change = cpu_to_le64(in.change);
-	if (cookie >= ARCHIL_COOKIE_MAX) {
-		rep->flags = cpu_to_le32(ARCHIL_RD_EOF);
-		return 0;
-	}
-	fs_key1(&prefix, FS_ENTRY, dir);
-	fs_key2(&from, FS_ENTRY, dir, cookie + 1);
-	r = fs_scan_open(view, &prefix, &scan);
-	if (r)
-		return r;
-	for (r = fs_scan_first(&scan, &from); r > 0; r = fs_scan_next(&scan)) {
-		r = page_add(view, &scan, &page);
-		if (r)
-			break;
-	}
-	fs_scan_close(&scan);
-	if (r && r != -ENOSPC)
-		return r;
-	if (r && !page.count)
-		return -EINVAL;
-	if (!r)
-		rep->flags = cpu_to_le32(ARCHIL_RD_EOF);
-	rep->count = cpu_to_le32(page.count);
-	*len = page.len;
-	return 0;
 }
 
 /* ---- small contents ---- */
@@ -201,7 +120,7 @@ int fs_read(struct fs_view *view, u64 ino, u64 off, size_t len, void *buf, size_
 		return 1;
 	if (off >= in.content_len)
 		return 0;
-	err = contents(view, &in, &val);
+	err = fs_contents(view, &in, &val);
 	if (err)
 		return err;
 	*got = in.content_len - off < len ? in.content_len - off : len;
@@ -308,7 +227,7 @@ int fs_resolve(struct fs_view *view, const char *path, size_t len, u64 *ino)
 		if (n) {
 			if (!archil_name_ok(path, n))
 				return n > ARCHIL_NAME_LEN ? -ENOENT : -EINVAL;
-			err = read_dir(view, *ino, &dir);
+			err = fs_dir_read(view, *ino, &dir);
 			if (err)
 				return err;
 			err = fs_entry_find(view, *ino, path, n, &entry);

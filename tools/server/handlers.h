@@ -21,6 +21,7 @@ void handle_close_session(struct req *req);
 void handle_lookup(struct req *req);
 void handle_getattr(struct req *req);
 void handle_readdir(struct req *req);
+void handle_read_small(struct req *req);
 void handle_getxattr(struct req *req);
 void handle_listxattr(struct req *req);
 /* data_read.c */

@@ -79,32 +79,76 @@ void handle_readdir(struct req *req)
 	struct archil_readdir_rep rep = { 0 };
 	uint32_t max = le32_to_cpu(msg->max);
 	struct owner_ctx ctx;
+	struct fs_list list = { .cap = max, .owner = owner_fill, .ctx = &ctx };
 	struct fs_view *view;
-	size_t len = 0;
-	void *buf;
 	int rc;
 
 	if (max > ARCHIL_PAYLOAD_MAX) {
 		req_fail(req, -EINVAL);
 		return;
 	}
-	buf = malloc(max ? max : 1);
-	if (!buf)
+	list.buf = malloc(max ? max : 1);
+	if (!list.buf)
 		server_oom();
 	view = begin(req);
 	owner_begin(&ctx, req->conn->disk, view, req->conn->session->rec.id);
-	rc = fs_readdir(view, le64_to_cpu(msg->dir), le64_to_cpu(msg->cookie), buf, max, &len, &rep,
-			owner_fill, &ctx);
+	rc = fs_readdir(view, msg, &list, &rep);
 	owner_end(&ctx);
 	fs_view_put(view);
-	if (rc || !len) {
-		free(buf);
-		buf = NULL;
+	if (rc || !list.len) {
+		free(list.buf);
+		list.buf = NULL;
 	}
 	if (rc)
 		req_fail(req, rc);
 	else
-		req_reply(req, &rep, sizeof(rep), buf, len);
+		req_reply(req, &rep, sizeof(rep), list.buf, list.len);
+}
+
+void handle_read_small(struct req *req)
+{
+	struct archil_read_small_req *msg = (void *)req->body;
+	size_t n = req->payload_len / sizeof(uint64_t), i, cap = le32_to_cpu(msg->max), len = 0, got;
+	struct archil_read_small_rep rep = { 0 };
+	struct archil_small small;
+	struct archil_read_rep one;
+	unsigned char *buf, *data;
+	struct fs_view *view;
+	__le64 ino;
+	int rc;
+
+	if (!n || n > ARCHIL_READ_SMALL_MAX || req->payload_len % sizeof(ino) ||
+	    cap > ARCHIL_PAYLOAD_MAX) {
+		req_fail(req, -EINVAL);
+		return;
+	}
+	buf = malloc(cap ? cap : 1);
+	data = malloc(ARCHIL_INLINE_MAX);
+	if (!buf || !data)
+		server_oom();
+	view = begin(req);
+	for (i = 0; i < n; i++) {
+		memcpy(&ino, (unsigned char *)req->payload + i * sizeof(ino), sizeof(ino));
+		memset(&small, 0, sizeof(small));
+		small.ino = ino;
+		rc = fs_read(view, le64_to_cpu(ino), 0, ARCHIL_INLINE_MAX, data, &got, &one);
+		small.status = cpu_to_le32(rc > 0 ? EFBIG : -rc);
+		if (!rc) {
+			small.change = one.change;
+			small.size = one.size;
+			small.len = cpu_to_le32(got);
+		}
+		if (archil_small_put(buf, cap, &len, &small, data))
+			break;
+	}
+	fs_view_put(view);
+	free(data);
+	rep.count = cpu_to_le32(i);
+	if (!len) {
+		free(buf);
+		buf = NULL;
+	}
+	req_reply(req, &rep, sizeof(rep), buf, len);
 }
 
 static void reply_value(struct req *req, int rc, void *buf, size_t len)

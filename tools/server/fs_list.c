@@ -1,0 +1,279 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * Listing directories.
+ *
+ * 1. One iterator steps through entries and one through inodes: a directory's files mostly
+ *    have been numbered in a row, so the next inode is the next record.
+ * 2. Ahead of a walk (struct archil_readdir_req) go the directories that it comes to
+ *    next: those below the one just listed, then its later siblings, then its parent's, as far as
+ *    the walk's top. Each is given whole or not at all. What is not asked for costs no
+ *    more than AHEAD_MAX bytes and AHEAD_SCAN entries that are passed over.
+ */
+#include <stdlib.h>
+
+#include "fs_priv.h"
+
+enum {
+	AHEAD_MAX	= 128 << 10,	/* bytes */
+	AHEAD_SCAN	= 4096,		/* entries of parents */
+	AHEAD_DIRS	= 1024,		/* directories remembered */
+	INODE_STEP	= 8,		/* inodes passed over rather than sought */
+};
+
+struct lister {
+	struct fs_view *view;
+	struct fs_list *list;
+	struct fs_scan entries, inodes;
+	u64 at;				/* inode that its iterator stands on, or 0 */
+	u32 count;
+	u64 *dirs;			/* to be listed, the next one last; NULL: none are collected */
+	size_t n_dirs;
+	bool too_many;			/* of them: some are not in dirs */
+};
+
+static int lister_open(struct lister *l, struct fs_view *view, struct fs_list *list)
+{
+	struct fs_key prefix;
+	int err;
+
+	memset(l, 0, sizeof(*l));
+	l->view = view;
+	l->list = list;
+	fs_key0(&prefix, FS_ENTRY);
+	err = fs_scan_open(view, &prefix, &l->entries);
+	if (err)
+		return err;
+	fs_key0(&prefix, FS_INODE);
+	err = fs_scan_open(view, &prefix, &l->inodes);
+	if (err)
+		fs_scan_close(&l->entries);
+	return err;
+}
+
+static void lister_close(struct lister *l)
+{
+	fs_scan_close(&l->inodes);
+	fs_scan_close(&l->entries);
+	free(l->dirs);
+}
+
+/* The inode of an entry, which must be there. */
+static int read_child(struct lister *l, u64 ino, struct fs_inode *in)
+{
+	struct fs_key key;
+	int r = 1;
+
+	if (l->view->txn) {
+		r = fs_inode_read(l->view, ino, in);
+		return r == -ESTALE ? -EBADMSG : r;
+	}
+	if (l->at && l->at < ino && ino - l->at <= INODE_STEP) {
+		while (r > 0 && l->at < ino) {
+			r = fs_scan_next(&l->inodes);
+			l->at = r > 0 ? fs_key_nr(l->inodes.key, l->inodes.key_len, 0) : 0;
+		}
+	} else {
+		fs_key1(&key, FS_INODE, ino);
+		r = fs_scan_first(&l->inodes, &key);
+		l->at = r > 0 ? fs_key_nr(l->inodes.key, l->inodes.key_len, 0) : 0;
+	}
+	if (r < 0)
+		return r;
+	if (l->at != ino)
+		return -EBADMSG;
+	return fs_inode_decode(ino, l->inodes.val, l->inodes.val_len, in);
+}
+
+static void collect(struct lister *l, u64 dir)
+{
+	if (l->dirs && l->n_dirs < AHEAD_DIRS)
+		l->dirs[l->n_dirs++] = dir;
+	else
+		l->too_many = true;
+}
+
+/* Those collected since there were @from: the first of them is to be the next. */
+static void collected(struct lister *l, size_t from)
+{
+	size_t to = l->n_dirs;
+	u64 dir;
+
+	while (from + 1 < to) {
+		dir = l->dirs[from];
+		l->dirs[from++] = l->dirs[--to];
+		l->dirs[to] = dir;
+	}
+}
+
+/* The entry that the iterator stands on. -ENOSPC: the page is full. */
+static int add_entry(struct lister *l, u64 cookie)
+{
+	struct fs_list *list = l->list;
+	struct archil_dirent de = { .cookie = cpu_to_le64(cookie) };
+	struct store_value target = {};
+	struct fs_entry_val val;
+	struct fs_inode in;
+	const char *name;
+	size_t name_len;
+	int err;
+
+	if (l->entries.val_len <= sizeof(val) ||
+	    l->entries.val_len > sizeof(val) + ARCHIL_NAME_LEN)
+		return -EBADMSG;
+	memcpy(&val, l->entries.val, sizeof(val));
+	name = (const char *)l->entries.val + sizeof(val);
+	name_len = l->entries.val_len - sizeof(val);
+	if (ARCHIL_DIRENT_SIZE(name_len) > list->cap - list->len)
+		return -ENOSPC;
+	err = read_child(l, le64_to_cpu(val.ino), &in);
+	if (err)
+		return err;
+	fs_inode_wattr(&in, &de.attr);
+	if (list->owner)
+		list->owner(list->ctx, &de.attr);
+	if (S_ISLNK(in.mode)) {
+		err = fs_contents(l->view, &in, &target);
+		if (err)
+			return err;
+	}
+	err = archil_dirent_put(list->buf, list->cap, &list->len, &de, name, name_len,
+				target.data, target.len);
+	if (S_ISLNK(in.mode))
+		store_value_put(&target);
+	if (err)
+		return err;
+	l->count++;
+	if (S_ISDIR(in.mode))
+		collect(l, in.ino);
+	return 0;
+}
+
+/* Go through the entries of a directory above a cookie, until @each says no. */
+static int each_entry(struct lister *l, u64 dir, u64 cookie, int (*each)(struct lister *l, u64 cookie))
+{
+	struct fs_key from;
+	int r;
+
+	if (cookie >= ARCHIL_COOKIE_MAX)
+		return 0;
+	fs_key2(&from, FS_ENTRY, dir, cookie + 1);
+	for (r = fs_scan_first(&l->entries, &from); r > 0; r = fs_scan_next(&l->entries)) {
+		if (fs_key_nr(l->entries.key, l->entries.key_len, 0) != dir)
+			return 0;
+		r = each(l, fs_key_nr(l->entries.key, l->entries.key_len, 1));
+		if (r)
+			return r;
+	}
+	return r;
+}
+
+/* ---- ahead ---- */
+
+static int collect_entry(struct lister *l, u64 cookie)
+{
+	struct fs_entry_val val;
+
+	if (l->entries.val_len <= sizeof(val))
+		return -EBADMSG;
+	memcpy(&val, l->entries.val, sizeof(val));
+	if (val.type == S_IFDIR >> 12)
+		collect(l, le64_to_cpu(val.ino));
+	return ++l->count > AHEAD_SCAN ? -ENOSPC : 0;
+}
+
+/* A directory's listing with its header; the page is as it was when it does not fit. */
+static int add_listing(struct lister *l, u64 dir)
+{
+	struct fs_list *list = l->list;
+	struct archil_dirlist dl = { .dir = cpu_to_le64(dir) };
+	size_t start = list->len, dirs = l->n_dirs;
+	struct fs_inode in;
+	int err;
+
+	if (sizeof(dl) > list->cap - list->len)
+		return -ENOSPC;
+	err = fs_dir_read(l->view, dir, &in);
+	if (err)
+		return err;
+	list->len += sizeof(dl);
+	err = each_entry(l, dir, 0, add_entry);
+	if (err) {
+		list->len = start;
+		return err;
+	}
+	dl.dir_change = cpu_to_le64(in.change);
+	dl.len = cpu_to_le32(list->len - start - sizeof(dl));
+	memcpy((u8 *)list->buf + start, &dl, sizeof(dl));
+	collected(l, dirs);
+	return 0;
+}
+
+/* All below @dir is listed: what comes behind it in its parent, which becomes @dir. */
+static int climb(struct lister *l, u64 *dir)
+{
+	struct fs_inode in;
+	int err = fs_dir_read(l->view, *dir, &in);
+
+	if (err)
+		return err;
+	if (!in.parent || in.parent == *dir)
+		return -ENOENT;
+	*dir = in.parent;
+	err = each_entry(l, in.parent, in.cookie, collect_entry);
+	collected(l, 0);
+	return err;
+}
+
+/* What cannot be read is told to who asks for it. */
+static void list_ahead(struct lister *l, u64 dir, u64 top)
+{
+	l->count = 0;
+	for (;;) {
+		while (l->n_dirs)
+			if (add_listing(l, l->dirs[--l->n_dirs]))
+				return;
+		if (l->too_many || dir == top || climb(l, &dir))
+			return;
+	}
+}
+
+int fs_readdir(struct fs_view *view, const struct archil_readdir_req *req, struct fs_list *list,
+	       struct archil_readdir_rep *rep)
+{
+	u64 dir = le64_to_cpu(req->dir), cookie = le64_to_cpu(req->cookie);
+	size_t ahead = le32_to_cpu(req->ahead);
+	struct fs_inode in;
+	struct lister l;
+	int r;
+
+	memset(rep, 0, sizeof(*rep));
+	list->len = 0;
+	r = fs_dir_read(view, dir, &in);
+	if (r)
+		return r;
+	r = lister_open(&l, view, list);
+	if (r)
+		return r;
+	/* a walk that has come to the middle of a directory has not been below it */
+	if (ahead && cookie < ARCHIL_COOKIE_FIRST)
+		l.dirs = malloc(AHEAD_DIRS * sizeof(*l.dirs));
+	r = each_entry(&l, dir, cookie, add_entry);
+	if ((r && r != -ENOSPC) || (r && !l.count)) {
+		lister_close(&l);
+		return r == -ENOSPC ? -EINVAL : r;
+	}
+	rep->dir_change = cpu_to_le64(in.change);
+	rep->count = cpu_to_le32(l.count);
+	rep->flags = cpu_to_le32(r ? 0 : ARCHIL_RD_EOF);
+	rep->len = cpu_to_le32(list->len);
+	if (!r && l.dirs) {
+		if (ahead > AHEAD_MAX)
+			ahead = AHEAD_MAX;
+		if (list->cap - list->len > ahead)
+			list->cap = list->len + ahead;
+		collected(&l, 0);
+		list_ahead(&l, dir, le64_to_cpu(req->top));
+	}
+	lister_close(&l);
+	return 0;
+}
