@@ -13,6 +13,15 @@
 
 #define ARCHIL_WRITES_IN_FLIGHT	64
 
+/*
+ * An orphan that is being evicted: nobody asks for it any more, and a drain passes it over, so that
+ * its delegation may be closed with WRITEs on their way.
+ */
+static bool archil_is_going(struct inode *inode)
+{
+	return !inode->i_nlink && (inode_state_read_once(inode) & I_FREEING);
+}
+
 static void archil_write_done(struct archil_req *req)
 {
 	struct archil_io *io = req->private;
@@ -24,7 +33,8 @@ static void archil_write_done(struct archil_req *req)
 	unsigned int i;
 
 	if (err) {
-		mapping_set_error(io->inode->i_mapping, err);
+		if (!archil_is_going(io->inode))
+			mapping_set_error(io->inode->i_mapping, err);
 		if (!req->error && req->status == ARCHIL_ST_TAKEN)
 			archil_deleg_lost(io->deleg);
 	} else {
@@ -277,8 +287,7 @@ static loff_t archil_clean_size(struct inode *inode)
 }
 
 /*
- * Append, unless the inode is an orphan that is being evicted: nobody asks for its size any
- * more, and a drain passes it over. Under i_lock: what is appended before the eviction begins the
+ * Append, unless the inode is going. Under i_lock: what is appended before the eviction begins the
  * drain waits for, and there is nothing later, when the log may be closed.
  */
 static bool archil_size_append(struct inode *inode, struct archil_deleg *d,
@@ -287,7 +296,7 @@ static bool archil_size_append(struct inode *inode, struct archil_deleg *d,
 	bool going;
 
 	spin_lock(&inode->i_lock);
-	going = !inode->i_nlink && (inode_state_read_once(inode) & I_FREEING);
+	going = archil_is_going(inode);
 	if (!going)
 		*seq = archil_log_append(d, e);
 	spin_unlock(&inode->i_lock);
