@@ -213,7 +213,7 @@ pin_tools() {
 	local tools=() t
 	for t in bash sh tar rm ls find git sync mount umount awk sed cat mkdir rmdir tr \
 		sleep mountpoint nsenter archil-server archil-agent archilctl mount.archil \
-		umount.archil mount.nfs4 mount.cifs rpc.nfsd rpc.mountd smbd; do
+		umount.archil mount.nfs4 mount.cifs rpc.nfsd rpc.mountd smbd perf; do
 		t=$(command -v "$t") && tools+=("$t")
 	done
 	tools+=(/archil/bin/*)
