@@ -246,6 +246,7 @@ static void *committer(void *arg)
 	bool last_try = false;
 
 	prctl(PR_SET_NAME, "commit");
+	store_thread();
 	pthread_mutex_lock(&commit->lock);
 	while (next_works(disk, &works, &last_try)) {
 		pthread_mutex_unlock(&commit->lock);

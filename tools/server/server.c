@@ -243,6 +243,7 @@ int server_run(struct server *server)
 		n++;
 	log_info("ready: %u disk%s in %s", n, n == 1 ? "" : "s", server->opts.dir);
 	notify("READY=1");
+	store_thread();
 	rc = loop_run(&server->loop);
 	if (rc)
 		log_err("event loop: %s", strerror(-rc));

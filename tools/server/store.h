@@ -171,6 +171,12 @@ struct store_statfs {
 /* store_statfs() - 0 or a negative errno. Cheap enough for each request. */
 int store_statfs(struct store *store, struct store_statfs *st);
 
+/*
+ * store_thread() - for each thread that reads or commits much, once: what it does is not
+ * counted then. Without it, counting is a tenth of a commit.
+ */
+void store_thread(void);
+
 /* ---- committed state ------------------------------------------------------ */
 
 /* Result of a get; valid until store_value_put(). */

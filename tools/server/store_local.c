@@ -34,6 +34,7 @@
 #define MAX_OPEN_DEFAULT	512
 #define MIN_BLOB		4096
 #define BLOOM_BITS		10
+#define MEMTABLE_BLOOM		0.02	/* of it, in size: 10 bits and more of a key */
 #define LZ4			4
 #define OPEN_ROOM		MIB	/* that opening takes: a log, a manifest */
 /*
@@ -145,6 +146,9 @@ static rocksdb_options_t *make_options(const struct store_opts *opts, rocksdb_ca
 
 	rocksdb_options_set_write_buffer_size(o, buffer);
 	rocksdb_options_set_max_write_buffer_number(o, 2);
+	/* most of what is looked for before a change is not there */
+	rocksdb_options_set_memtable_whole_key_filtering(o, 1);
+	rocksdb_options_set_memtable_prefix_bloom_size_ratio(o, MEMTABLE_BLOOM);
 	rocksdb_options_set_max_total_wal_size(o, 4 * buffer);
 	rocksdb_options_set_max_manifest_file_size(o, 16 * MIB);
 	rocksdb_options_set_max_background_jobs(o, 2);

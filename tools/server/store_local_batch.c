@@ -23,6 +23,7 @@
 enum {
 	BLOCK_SLOTS	= 128,
 	CHUNK_BYTES	= 64 << 10,
+	ENGINE_KEEP	= 4 << 20,	/* memory of the engine's batch */
 };
 
 /* The beginning of a key as two numbers that compare as it does. */
@@ -67,6 +68,7 @@ struct store_batch {
 	size_t changes;			/* that are not rolled back */
 	size_t bytes;
 	bool large;			/* there was a commit larger than a memtable */
+	rocksdb_writebatch_t *engine;	/* empty between commits, but for its memory */
 };
 
 /*
@@ -457,8 +459,10 @@ struct store_batch *store_batch_new(struct store *store)
 {
 	struct store_batch *batch = calloc(1, sizeof(*batch));
 
-	if (batch)
-		batch->store = store;
+	if (!batch)
+		return NULL;
+	batch->store = store;
+	batch->engine = rocksdb_writebatch_create();
 	return batch;
 }
 
@@ -496,6 +500,7 @@ void store_batch_free(struct store_batch *batch)
 	if (!batch)
 		return;
 	store_batch_clear(batch);
+	rocksdb_writebatch_destroy(batch->engine);
 	free(batch->chunks);
 	free(batch->notes);
 	free(batch->top);
@@ -507,15 +512,15 @@ uint64_t store_batch_nr(const struct store_batch *batch)
 	return atomic_load(&batch->store->commit_nr) + 1;
 }
 
-/* The same for the engine, as its commit of this number. */
-static rocksdb_writebatch_t *engine_batch(const struct store_batch *batch, uint64_t nr)
+/* The same for the engine, as its commit of this number; its length. */
+static size_t engine_fill(struct store_batch *batch, uint64_t nr)
 {
-	rocksdb_writebatch_t *wb = rocksdb_writebatch_create();
+	rocksdb_writebatch_t *wb = batch->engine;
 	const struct store_change *change;
 	uint64_t le = htole64(nr);
 	const struct block *block;
+	size_t i, bytes;
 	unsigned int j;
-	size_t i;
 
 	rocksdb_writebatch_put(wb, STORE_COMMIT_KEY, STORE_COMMIT_KEY_LEN, (const char *)&le,
 			       sizeof(le));
@@ -531,14 +536,24 @@ static rocksdb_writebatch_t *engine_batch(const struct store_batch *batch, uint6
 		}
 	}
 	rocksdb_writebatch_put_log_data(wb, commit_end, sizeof(commit_end) - 1);
-	return wb;
+	rocksdb_writebatch_data(wb, &bytes);
+	return bytes;
+}
+
+static void engine_empty(struct store_batch *batch, size_t bytes)
+{
+	if (bytes <= ENGINE_KEEP) {
+		rocksdb_writebatch_clear(batch->engine);
+		return;
+	}
+	rocksdb_writebatch_destroy(batch->engine);
+	batch->engine = rocksdb_writebatch_create();
 }
 
 int store_batch_commit(struct store_batch *batch)
 {
 	struct store *store = batch->store;
 	uint64_t nr = store_batch_nr(batch);
-	rocksdb_writebatch_t *wb;
 	char *err = NULL;
 	size_t bytes;
 	int code;
@@ -551,12 +566,11 @@ int store_batch_commit(struct store_batch *batch)
 		store_batch_clear(batch);
 		return 0;
 	}
-	wb = engine_batch(batch, nr);
+	bytes = engine_fill(batch, nr);
 	store_batch_clear(batch);
-	rocksdb_writebatch_data(wb, &bytes);
 	batch->large = batch->large || bytes > store->write_buffer;
-	rocksdb_write(store->db, store->synced, wb, &err);
-	rocksdb_writebatch_destroy(wb);
+	rocksdb_write(store->db, store->synced, batch->engine, &err);
+	engine_empty(batch, bytes);
 	if (err) {
 		code = strstr(err, "No space left") ? -ENOSPC : -EIO;
 		store_fail(store, code, "commit %" PRIu64 ": %s", nr, err);

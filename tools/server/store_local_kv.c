@@ -58,6 +58,11 @@ void store_value_put(struct store_value *val)
 	memset(val, 0, sizeof(*val));
 }
 
+void store_thread(void)
+{
+	rocksdb_set_perf_level(rocksdb_disable);
+}
+
 /* ---- committed state -------------------------------------------------------- */
 
 struct store_snap *store_snapshot(struct store *store)
