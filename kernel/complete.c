@@ -4,7 +4,7 @@
  *
  * 1. A directory is complete, under a delegation, while every name in it is in the dcache: it was
  *    made under that delegation, or read whole, and none was dropped since. Then what is not
- *    cached there is not there, and its listing is what is cached.
+ *    listed is not there. The dcache may have other names, older ones: lookups ask for those.
  * 2. While it is complete its names are listed, in the order of their cookies, which is the
  *    server's order: a listing may begin in memory and go on at the server, or the reverse.
  * 3. Names change with the directory locked, and are listed and unlisted with that. What memory
@@ -132,6 +132,17 @@ bool archil_dir_complete(struct inode *dir, u64 *commit)
 	return complete;
 }
 
+bool archil_dir_lists_none(struct inode *dir)
+{
+	struct archil_listing *l = &archil_i(dir)->listing;
+	bool none;
+
+	spin_lock(&l->lock);
+	none = RB_EMPTY_ROOT(&l->names);
+	spin_unlock(&l->lock);
+	return none;
+}
+
 void archil_dir_begins(struct inode *dir, u64 number)
 {
 	WRITE_ONCE(archil_i(dir)->listing.deleg, number);
@@ -146,15 +157,18 @@ void archil_dir_incomplete(struct inode *dir)
 	spin_unlock(&l->lock);
 }
 
-u32 archil_dir_reading(struct inode *dir)
+u32 archil_dir_reading(struct inode *dir, u64 number)
 {
 	struct archil_listing *l = &archil_i(dir)->listing;
 	u32 gen;
 
 	spin_lock(&l->lock);
 	gen = ++l->gen;
-	if (!l->deleg)
+	/* What was listed under an earlier delegation may be gone. */
+	if (!number || l->deleg != number) {
+		WRITE_ONCE(l->deleg, 0);
 		archil_listing_clear(l);
+	}
 	spin_unlock(&l->lock);
 	return gen;
 }

@@ -38,11 +38,14 @@ void archil_dir_begins(struct inode *dir, u64 number);
 /* Not any more, or memory can not tell. Never blocks. */
 void archil_dir_incomplete(struct inode *dir);
 
+/* Nothing is in it. It is complete. */
+bool archil_dir_lists_none(struct inode *dir);
+
 /*
- * Reading it from its beginning: every entry is listed, and if nothing came between
- * it is complete at the end. Several may read at the same time.
+ * Reading it from its beginning, under delegation @number or 0: every entry is listed, and if
+ * nothing came between it is complete at the end. Several may read at the same time.
  */
-u32 archil_dir_reading(struct inode *dir);
+u32 archil_dir_reading(struct inode *dir, u64 number);
 void archil_dir_read(struct inode *dir, u32 gen, u64 number);
 
 /*

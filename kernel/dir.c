@@ -527,11 +527,12 @@ static int archil_link(struct dentry *old, struct inode *dir, struct dentry *den
 
 static int archil_dir_is_empty(struct dentry *dentry)
 {
+	struct inode *dir = d_inode(dentry);
 	u64 commit;
 
-	if (archil_dir_complete(d_inode(dentry), &commit))
-		return simple_empty(dentry) ? 0 : -ENOTEMPTY;
-	return archil_dir_empty(d_inode(dentry));
+	if (archil_dir_complete(dir, &commit))
+		return archil_dir_lists_none(dir) ? 0 : -ENOTEMPTY;
+	return archil_dir_empty(dir);
 }
 
 static int archil_remove(struct inode *dir, struct dentry *dentry)

@@ -288,7 +288,7 @@ static int archil_dir_refill(struct dentry *dentry, struct archil_dir_file *df, 
 
 	if (pos < ARCHIL_COOKIE_FIRST) {
 		df->read_deleg = archil_owned(dir) ? deleg : 0;
-		df->read_gen = archil_dir_reading(dir);
+		df->read_gen = archil_dir_reading(dir, df->read_deleg);
 	} else if (deleg != df->read_deleg || pos != df->cookie) {
 		df->read_deleg = 0;
 	}
