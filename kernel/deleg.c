@@ -342,6 +342,12 @@ void archil_inode_own(struct archil_inode *ai, struct archil_deleg *d, u32 epoch
 	spin_unlock(&ai->lock);
 
 	mutex_lock(&ai->own_mutex);
+	/* Somebody else may have, and have changed it under that already. */
+	if (READ_ONCE(ai->own) == d) {
+		WRITE_ONCE(ai->own_epoch, epoch);
+		mutex_unlock(&ai->own_mutex);
+		return;
+	}
 	old = archil_inode_forget(ai);
 	refcount_inc(&d->ref);
 	spin_lock(&d->inodes_lock);
