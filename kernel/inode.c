@@ -625,6 +625,7 @@ int archil_setattr(struct mnt_idmap *idmap, struct dentry *dentry, struct iattr 
 	}
 	if (ia->ia_valid & ATTR_SIZE) {
 		archil_zero_tail(inode);
+		archil_size_cut(inode, ia->ia_size);
 		truncate_setsize(inode, ia->ia_size);
 		archil_credit_of_clean(inode);
 		archil_blocks_add(inode, 0);

@@ -42,6 +42,7 @@ struct archil_inode {
 	struct list_head own_list;	/* own->inodes; protected by own->inodes_lock */
 
 	u64 logged_size;		/* what the log says the size is */
+	u32 cuts;			/* how often it was made shorter; protected by i_lock */
 	u64 last_seq;			/* last record that concerns this inode, in own's log */
 	u64 size_seq;			/* the same for what follows WRITEs, which neither READ nor WRITE waits for */
 	u64 content_seq;		/* last CONTENT record of it */

@@ -452,8 +452,6 @@ static ssize_t archil_write_one(struct kiocb *iocb, struct inode *inode, loff_t 
 		e = NULL;
 		if (err && err != -EAGAIN)
 			goto out;
-		if (pos + copied > i_size_read(inode))
-			i_size_write(inode, pos + copied);
 		if (err) {
 			err = 0;	/* what was charged is about as much */
 			archil_folio_written(inode, folio, false);
@@ -463,10 +461,12 @@ static ssize_t archil_write_one(struct kiocb *iocb, struct inode *inode, loff_t 
 		}
 	} else {
 		archil_set_bulk(archil_i(inode));
-		if (pos + copied > i_size_read(inode))
-			i_size_write(inode, pos + copied);
 		archil_folio_written(inode, folio, true);
 	}
+	/* After it is dirty: until it is clean no record says that the file is so long. */
+	smp_wmb(); /* pairs with archil_clean_size() */
+	if (pos + copied > i_size_read(inode))
+		i_size_write(inode, pos + copied);
 out:
 	folio_unlock(folio);
 	folio_put(folio);

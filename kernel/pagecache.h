@@ -67,6 +67,8 @@ int archil_sync_inode(struct inode *inode, bool killable);
 int archil_settle_growth(struct inode *inode, loff_t size);
 /* Wait for what is being written back in this range; killable. */
 int archil_wait_writeback(struct inode *inode, loff_t start, loff_t end);
+/* Before its pages go: if it gets shorter, no record of the longer size is appended any more. */
+void archil_size_cut(struct inode *inode, loff_t size);
 /* Append size and times, as far as the pages are written back. */
 int archil_size_update(struct inode *inode);
 void archil_size_work(struct work_struct *work);

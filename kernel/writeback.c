@@ -271,14 +271,37 @@ int archil_wait_writeback(struct inode *inode, loff_t start, loff_t end)
 
 /* ---- size and times after WRITEs ---- */
 
+void archil_size_cut(struct inode *inode, loff_t size)
+{
+	spin_lock(&inode->i_lock);
+	if (size < i_size_read(inode)) {
+		archil_i(inode)->cuts++;
+		i_size_write(inode, size);
+	}
+	spin_unlock(&inode->i_lock);
+}
+
+/* How long the file is, and how often it was cut until then. */
+static loff_t archil_size_now(struct inode *inode, u32 *cuts)
+{
+	loff_t size;
+
+	spin_lock(&inode->i_lock);
+	*cuts = archil_i(inode)->cuts;
+	size = i_size_read(inode);
+	spin_unlock(&inode->i_lock);
+	return size;
+}
+
 /* How long the file is as far as its pages are at the server. */
-static loff_t archil_clean_size(struct inode *inode)
+static loff_t archil_clean_size(struct inode *inode, u32 *cuts)
 {
 	struct address_space *mapping = inode->i_mapping;
 	unsigned long from = archil_i(inode)->logged_size >> PAGE_SHIFT;
 	unsigned long dirty = from, under_way = from;
-	loff_t size = i_size_read(inode);
+	loff_t size = archil_size_now(inode, cuts);
 
+	smp_rmb(); /* size before tags; pairs with archil_write_one() */
 	if (xa_find(&mapping->i_pages, &dirty, ULONG_MAX, PAGECACHE_TAG_DIRTY))
 		size = min_t(loff_t, size, (loff_t)dirty << PAGE_SHIFT);
 	if (xa_find(&mapping->i_pages, &under_way, ULONG_MAX, PAGECACHE_TAG_WRITEBACK))
@@ -287,30 +310,79 @@ static loff_t archil_clean_size(struct inode *inode)
 }
 
 /*
- * Append, unless the inode is going. Under i_lock: what is appended before the eviction begins the
- * drain waits for, and there is nothing later, when the log may be closed.
+ * Append what follows from WRITEs. Not if the inode is going: what is appended before the eviction
+ * begins the drain waits for, and there is nothing later, when the log may be closed. -EAGAIN: the
+ * file was cut since its size was looked at, and the record of that may be in the log.
  */
-static bool archil_size_append(struct inode *inode, struct archil_deleg *d,
-			       struct archil_batch_rec *e, u64 *seq)
-{
-	bool going;
-
-	spin_lock(&inode->i_lock);
-	going = archil_is_going(inode);
-	if (!going)
-		*seq = archil_log_append(d, e);
-	spin_unlock(&inode->i_lock);
-	return !going;
-}
-
-int archil_size_update(struct inode *inode)
+static int archil_size_append(struct inode *inode, struct archil_deleg *d,
+			      struct archil_batch_rec *e, u32 cuts)
 {
 	struct archil_inode *ai = archil_i(inode);
-	struct archil_mount *m = archil_mnt(inode->i_sb);
+	bool grows = e->rec.valid & ARCHIL_SET_SIZE_UP;
+	u64 size = e->rec.size, seq;
+	int err = 0;
+
+	spin_lock(&inode->i_lock);
+	if (archil_is_going(inode))
+		err = -ESTALE;
+	else if (ai->cuts != cuts)
+		err = -EAGAIN;
+	if (err)
+		goto out;
+	seq = archil_log_append(d, e);
+	if (!seq)
+		goto out;
+	spin_lock(&ai->lock);
+	ai->size_seq = seq;
+	if (grows)
+		ai->logged_size = max(ai->logged_size, size);
+	spin_unlock(&ai->lock);
+out:
+	spin_unlock(&inode->i_lock);
+	return err;
+}
+
+/*
+ * @reached: all of the file went to the server when it was that long, and was cut @cuts
+ * times; or 0. What is being written again since does not count: the bytes from before are there.
+ */
+static int archil_size_log(struct inode *inode, struct archil_deleg *d, loff_t reached, u32 cuts)
+{
+	struct archil_inode *ai = archil_i(inode);
 	struct archil_record rec = { .type = ARCHIL_REC_SETATTR, .ino = ai->ino };
+	struct archil_mount *m = archil_mnt(inode->i_sb);
 	struct archil_batch_rec *e;
+	u32 now;
+	int err;
+
+	rec.size = archil_clean_size(inode, &now);
+	if (now == cuts && reached > rec.size)
+		rec.size = reached;
+	if (rec.size > ai->logged_size)
+		rec.valid |= ARCHIL_SET_SIZE_UP;
+	if (test_and_clear_bit(ARCHIL_I_TIMES, &ai->flags))
+		rec.valid |= ARCHIL_SET_MTIME | ARCHIL_SET_CTIME;
+	if (!rec.valid)
+		return 0;
+	archil_time_to_wire(&rec.mtime, inode_get_mtime(inode));
+	archil_time_to_wire(&rec.ctime, inode_get_ctime(inode));
+	e = archil_log_rec_new(m, &rec, ARCHIL_LOG_FREE);
+	err = PTR_ERR_OR_ZERO(e);
+	if (!err) {
+		err = archil_size_append(inode, d, e, now);
+		if (err)
+			archil_log_rec_free(m, e);
+	}
+	if (err && rec.valid & ARCHIL_SET_MTIME)
+		set_bit(ARCHIL_I_TIMES, &ai->flags);
+	return err;
+}
+
+static int archil_size_reached(struct inode *inode, loff_t reached, u32 cuts)
+{
+	struct archil_inode *ai = archil_i(inode);
 	struct archil_deleg *d;
-	u64 seq;
+	int err;
 
 	/* Small contents carry both in their records. */
 	if (!test_bit(ARCHIL_I_BULK, &ai->flags))
@@ -319,37 +391,17 @@ int archil_size_update(struct inode *inode)
 	if (!d)
 		return 0;
 	mutex_lock(&ai->size_mutex);
-	rec.size = archil_clean_size(inode);
-	if (rec.size > ai->logged_size)
-		rec.valid |= ARCHIL_SET_SIZE_UP;
-	if (test_and_clear_bit(ARCHIL_I_TIMES, &ai->flags))
-		rec.valid |= ARCHIL_SET_MTIME | ARCHIL_SET_CTIME;
-	if (!rec.valid)
-		goto out;
-	archil_time_to_wire(&rec.mtime, inode_get_mtime(inode));
-	archil_time_to_wire(&rec.ctime, inode_get_ctime(inode));
-	e = archil_log_rec_new(m, &rec, ARCHIL_LOG_FREE);
-	if (IS_ERR(e)) {
-		set_bit(ARCHIL_I_TIMES, &ai->flags);
-		mutex_unlock(&ai->size_mutex);
-		archil_deleg_put(d);
-		return PTR_ERR(e);
-	}
-	if (!archil_size_append(inode, d, e, &seq)) {
-		archil_log_rec_free(m, e);
-		goto out;
-	}
-	if (seq) {
-		spin_lock(&ai->lock);
-		ai->size_seq = seq;
-		if (rec.valid & ARCHIL_SET_SIZE_UP)
-			ai->logged_size = max_t(u64, ai->logged_size, rec.size);
-		spin_unlock(&ai->lock);
-	}
-out:
+	do {
+		err = archil_size_log(inode, d, reached, cuts);
+	} while (err == -EAGAIN);
 	mutex_unlock(&ai->size_mutex);
 	archil_deleg_put(d);
-	return 0;
+	return err == -ESTALE ? 0 : err;
+}
+
+int archil_size_update(struct inode *inode)
+{
+	return archil_size_reached(inode, 0, 0);
 }
 
 void archil_size_work(struct work_struct *work)
@@ -375,8 +427,11 @@ int archil_flush_data(struct inode *inode, bool killable)
 	struct archil_inode *ai = archil_i(inode);
 	struct address_space *mapping = inode->i_mapping;
 	struct archil_deleg *d;
+	loff_t size;
 	int err = 0;
+	u32 cuts;
 
+	size = archil_size_now(inode, &cuts);
 	if (!test_bit(ARCHIL_I_BULK, &ai->flags)) {
 		d = archil_deleg_cached(inode);
 		if (d)
@@ -392,7 +447,7 @@ int archil_flush_data(struct inode *inode, bool killable)
 		filemap_fdatawait_keep_errors(mapping);
 	else if (archil_wait_writeback(inode, 0, LLONG_MAX))
 		return -EINTR;
-	return archil_size_update(inode);
+	return archil_size_reached(inode, size, cuts);
 }
 
 int archil_settle_growth(struct inode *inode, loff_t size)

@@ -217,6 +217,35 @@ must archilctl checkin /mnt/a/w
 is 'what the new one wrote arrived' "$(cat /mnt/b/w/over)" 'FROM web-2'
 fds_end
 
+echo '# ---- directories that were known by heart are read anew'
+must archilctl checkout /mnt/a/w
+for d in forced given; do
+	must mkdir /mnt/a/w/$d /mnt/a/w/$d/emptied
+	must touch /mnt/a/w/$d/{gone,kept} /mnt/a/w/$d/emptied/gone
+done
+must sync -f /mnt/a
+must archilctl checkout --force --yes /mnt/b/w
+must rm /mnt/b/w/forced/{gone,emptied/gone}
+must touch /mnt/b/w/forced/new
+must sync -f /mnt/b
+must archilctl checkout --force --yes /mnt/a/w
+must ls /mnt/a/w/given /mnt/a/w/given/emptied
+must archilctl checkin /mnt/a/w
+must archilctl checkout /mnt/b/w
+must rm /mnt/b/w/given/{gone,emptied/gone}
+must touch /mnt/b/w/given/new
+must archilctl checkin /mnt/b/w
+must archilctl checkout /mnt/a/w
+for d in forced given; do
+	for time in first second; do
+		is "$d, for the $time time" "$(ls -l /mnt/a/w/$d 2>&1 | awk '{ print $NF }' | tail -n +2)" \
+			$'emptied\nkept\nnew'
+	done
+	is "$d: nothing is left beneath" "$(ls /mnt/a/w/$d/emptied)" ''
+	check "$d: what others have emptied can be removed" rmdir /mnt/a/w/$d/emptied
+done
+must archilctl checkin /mnt/a/w
+
 echo '# ---- the cable is out: fenced by number, not by good will'
 must archilctl checkout /mnt/a/w
 echo 'before the cut' >/mnt/a/w/over
@@ -235,13 +264,32 @@ echo 'after the cut' >/mnt/b/w/over
 must sync /mnt/b/w/over
 fd 'BEYOND?the cut?' pread over 0 100
 heal 1
-check 'back on the network, it learns' wait_until 40 is_taken 2
+check 'back on the network, it learns' wait_until 40 is_taken 3
 wait $pid
 is 'its sync failed' "$? $(grep -o 'Input/output error' /tmp/sync.said)" '1 Input/output error'
 fd EIO fsync over
 fd EIO write over x
 fd 'after the cut?' pread over 0 100
 is 'nothing of it came through' "$(cat /mnt/b/w/over)" 'after the cut'
+fds_end
+
+echo '# ---- a size that an fsync covers, while the last page is changed again'
+must archilctl checkin /mnt/b/w
+must archilctl checkout /mnt/a/w
+head -c 35328 /dev/zero | tr '\0' x >/mnt/a/w/grows
+fds_start
+fd ok open grows rw /mnt/a/w/grows
+must in_client 1 tc qdisc add dev eth0 root netem delay 500ms limit 100000
+sync /mnt/a/w/grows & pid=$!
+sleep 0.2
+fd ok pwrite grows 30000 AGAIN
+check 'it is synced' wait $pid
+cut 1
+must archilctl checkout --force --yes /mnt/b/w
+is 'the other sees all of it' "$(stat -c %s /mnt/b/w/grows; tr -d x </mnt/b/w/grows | wc -c)" $'35328\n0'
+must in_client 1 tc qdisc del dev eth0 root
+heal 1
+check 'back on the network, it learns' wait_until 40 is_taken 4
 fds_end
 
 echo '# ---- by mounting'
@@ -253,7 +301,7 @@ echo 'lost' >/mnt/a/w/over
 fails_with 32 'owned by client web-1' cmount 2 '' disk /mnt/b
 check 'mount -o force' cmount 2 force disk /mnt/b
 is 'it sees what was durable' "$(cat /mnt/b/w/over)" 'by mounting'
-check 'the old owner learns of it' wait_until 10 is_taken 4
+check 'the old owner learns of it' wait_until 10 is_taken 6
 begin=$SECONDS
 check 'the old owner can unmount cleanly' umount /mnt/a
 check 'at once' test $((SECONDS - begin)) -lt 10
