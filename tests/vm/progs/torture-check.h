@@ -91,6 +91,7 @@ static void promises(struct trial *t)
 {
 	static struct model m;
 	uint32_t i, owned = 0;
+	bool told = false;	/* by a syncfs, that something was lost: the next does not say it again */
 
 	m = *t->base;
 	for (i = 1; i <= t->n; i++)
@@ -104,9 +105,10 @@ static void promises(struct trial *t)
 		if (i > t->n)
 			break;
 		apply(&m, op);
+		told |= op->what == SYNCFS && op->err;
 		if (op->err)
 			continue;
-		if (op->what == SYNCFS)
+		if (op->what == SYNCFS && (!told || i < owned))
 			add_ack(t, i, 0, i);
 		else if ((op->what == FSYNC && (op->id == TOP || i < owned ||
 						node_of(&m, op->id)->kind != DIRECTORY)) ||

@@ -482,12 +482,14 @@ static void set_trial(struct dir *d)
 		add_ack(t, t->n, 0, t->n);
 	} else {
 		promises(t);
-		/* others' syncfs */
+		/* others' syncfs; what was lost before one of them is told by the first only */
 		for (i = 0; i < dirs; i++)
 			for (j = 0; &dir[i] != d && j < get(&dir[i].log->done); j++) {
 				const struct op *op = &dir[i].log->op[j];
 
-				if (op->what == SYNCFS && !op->err && op->covered[d->base.worker])
+				if (op->what == SYNCFS && op->err)
+					break;
+				if (op->what == SYNCFS && op->covered[d->base.worker])
 					add_ack(t, op->covered[d->base.worker], 0,
 						op->covered[d->base.worker]);
 			}
