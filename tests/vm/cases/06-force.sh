@@ -238,7 +238,7 @@ must archilctl checkin /mnt/b/w
 must archilctl checkout /mnt/a/w
 for d in forced given; do
 	for time in first second; do
-		is "$d, for the $time time" "$(ls -l /mnt/a/w/$d 2>&1 | awk '{ print $NF }' | tail -n +2)" \
+		is "$d, for the $time time" "$(cd /mnt/a/w/$d && stat -c %n -- * 2>&1)" \
 			$'emptied\nkept\nnew'
 	done
 	is "$d: nothing is left beneath" "$(ls /mnt/a/w/$d/emptied)" ''
