@@ -38,11 +38,13 @@
 #define LZ4			4
 #define OPEN_ROOM		MIB	/* that opening takes: a log, a manifest */
 /*
- * Its C interface has no other way to these: a checksum of each whole file, and
- * logs that take no more room than what is in them.
+ * Its C interface has no other way to these: a checksum of each whole file,
+ * logs that take no more room than what is in them, and for each kind of key the place where the
+ * last one went into the memtable: mostly the next one belongs behind it.
  */
 #define MORE_OPTIONS		"file_checksum_gen_factory=FileChecksumGenCrc32cFactory;" \
-				"allow_fallocate=false"
+				"allow_fallocate=false;" \
+				"memtable_insert_with_hint_prefix_extractor=rocksdb.FixedPrefix.1"
 
 /* ---- failure ---------------------------------------------------------------- */
 
