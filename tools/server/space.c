@@ -69,6 +69,9 @@ uint64_t space_grant(struct session *ses, uint64_t want)
 {
 	uint64_t left = room(ses->disk), most = left / 4;
 
+	/* requests may be answered after its end: what it had then nobody gives back */
+	if (ses->over)
+		return 0;
 	if (most > TARGET_MAX)
 		most = TARGET_MAX;
 	if (want > most)
