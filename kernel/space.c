@@ -8,6 +8,7 @@
  *    with the first request of every data connection.
  * 3. -ENOSPC needs an answer of the server to a question asked after the
  *    caller came; an old refusal refuses nobody.
+ * 4. What is unused is kept below a bound over connections: the others need it.
  */
 #include "super.h"
 
@@ -15,6 +16,7 @@
 #define ARCHIL_INOS_WANT	4096
 #define ARCHIL_CREDIT_LOW	(32ll << 20)
 #define ARCHIL_CREDIT_WANT	(128ll << 20)
+#define ARCHIL_CREDIT_MAX	(256ll << 20)
 /* Writing back takes no longer, or is not what is missing; jiffies. */
 #define ARCHIL_CREDIT_PATIENCE	(5 * HZ)
 
@@ -127,6 +129,7 @@ static void archil_credit_done(struct archil_req *req)
 {
 	struct archil_credit *credit = &req->mount->credit;
 	const struct archil_credit_rep *rep = req->rep;
+	const struct archil_credit_req *body = req->body;
 	u64 more = 0;
 
 	if (!req->error && !req->status)
@@ -134,7 +137,8 @@ static void archil_credit_done(struct archil_req *req)
 	spin_lock(&credit->lock);
 	credit->avail += more;
 	credit->fetching = false;
-	credit->dry = !more;
+	if (body->want)
+		credit->dry = !more;
 	credit->answers++;
 	spin_unlock(&credit->lock);
 	wake_up_all(&credit->wait);
@@ -159,9 +163,16 @@ static struct archil_req *archil_credit_req(struct archil_mount *m, u64 want, gf
 	return req;
 }
 
+/* Of many connections each asks only for what is missing, or it would add up: rule 4. */
 struct archil_req *archil_credit_hello(struct archil_mount *m)
 {
-	return archil_credit_req(m, ARCHIL_CREDIT_WANT, GFP_KERNEL);
+	struct archil_credit *credit = &m->credit;
+	s64 avail;
+
+	spin_lock(&credit->lock);
+	avail = credit->avail = min(credit->avail, ARCHIL_CREDIT_MAX);
+	spin_unlock(&credit->lock);
+	return archil_credit_req(m, max(ARCHIL_CREDIT_WANT - avail, 0ll), GFP_KERNEL);
 }
 
 static int archil_credit_fetch(struct archil_mount *m, u64 want)

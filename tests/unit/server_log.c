@@ -748,6 +748,38 @@ START_TEST(credit_is_not_believed)
 }
 END_TEST
 
+/* What it was granted before the server's start it still has: it is not granted again. */
+START_TEST(credit_outlives_the_server)
+{
+	struct client *a = cl_mount("a", "", 0);
+	struct archil_credit_req req = { .want = cpu_to_le64(1ull << 40) };
+	struct archil_credit_rep rep;
+	struct archil_log_rep log;
+	struct archil_record rec;
+	uint64_t have;
+
+	ck_assert_uint_eq(pc_call(&a->data, ARCHIL_OP_CREDIT, &req, sizeof(req), NULL, 0), 0);
+	memcpy(&rep, a->data.in.body, sizeof(rep));
+	have = le64_to_cpu(rep.credit);
+	ck_assert_uint_gt(have, 1 << 20);
+	for (int i = 0; i < 3; i++) {
+		ps_stop();
+		ps_start();
+		pc_close(&a->data);
+		ck_assert_uint_eq(cl_bind_on(a, &a->data, 0), 0);
+		req = (struct archil_credit_req){ .have = cpu_to_le64(have) };
+		ck_assert_uint_eq(pc_call(&a->data, ARCHIL_OP_CREDIT, &req, sizeof(req), NULL, 0), 0);
+		memcpy(&rep, a->data.in.body, sizeof(rep));
+		ck_assert_uint_eq(le64_to_cpu(rep.credit), 0);
+		rec_create(&rec, ARCHIL_INO_ROOT, "abc" + i, cl_ino(a), 3 + i, S_IFREG | 0644);
+		ck_assert_uint_eq(cl_do(a, &rec), 0);
+		memcpy(&log, a->data.in.body, sizeof(log));
+		ck_assert_uint_le(le64_to_cpu(log.credit), archil_record_charge(&rec) + (1 << 20));
+	}
+	cl_unmount(a);
+}
+END_TEST
+
 START_TEST(inode_numbers_are_given_once)
 {
 	struct client *a = cl_mount("a", "", ARCHIL_OS_SHARED);
@@ -795,6 +827,7 @@ int main(void)
 		PS_TEST(released_orphans_are_reaped),
 		PS_TEST(credit_and_statfs),
 		PS_TEST(credit_is_not_believed),
+		PS_TEST(credit_outlives_the_server),
 		PS_TEST(inode_numbers_are_given_once),
 		{ }
 	};

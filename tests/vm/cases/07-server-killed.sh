@@ -96,6 +96,12 @@ check 'the last tree of client 1 is whole' cmp /tmp/tree.want /tmp/tree.a
 tree "$(echo /mnt/a/btree/*/usr/share/perl5)" >/tmp/tree.b
 check 'the last tree of client 2 is whole' cmp /tmp/tree.want /tmp/tree.b
 
+for n in a b; do
+	check "what client $n is granted did not add up" \
+		test "$(archilctl status --json /mnt/$n | sed -n 's/.*"credit_bytes": \([0-9]*\).*/\1/p')" \
+		-le $((600 << 20))
+done
+
 must umount /mnt/a
 must umount /mnt/b
 stop_server
