@@ -132,15 +132,16 @@ bool archil_dir_complete(struct inode *dir, u64 *commit)
 	return complete;
 }
 
-bool archil_dir_lists_none(struct inode *dir)
+int archil_dir_lists(struct inode *dir)
 {
 	struct archil_listing *l = &archil_i(dir)->listing;
-	bool none;
+	int ret;
 
+	/* A name leaves the listing after that has ended being complete. */
 	spin_lock(&l->lock);
-	none = RB_EMPTY_ROOT(&l->names);
+	ret = !l->deleg ? -EAGAIN : !RB_EMPTY_ROOT(&l->names);
 	spin_unlock(&l->lock);
-	return none;
+	return ret;
 }
 
 void archil_dir_begins(struct inode *dir, u64 number)

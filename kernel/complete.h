@@ -38,8 +38,8 @@ void archil_dir_begins(struct inode *dir, u64 number);
 /* Not any more, or memory can not tell. Never blocks. */
 void archil_dir_incomplete(struct inode *dir);
 
-/* Nothing is in it. It is complete. */
-bool archil_dir_lists_none(struct inode *dir);
+/* 1: there are names in it; 0: none; -EAGAIN: it is not complete any more. It is locked. */
+int archil_dir_lists(struct inode *dir);
 
 /*
  * Reading it from its beginning, under delegation @number or 0: every entry is listed, and if

@@ -528,11 +528,14 @@ static int archil_link(struct dentry *old, struct inode *dir, struct dentry *den
 static int archil_dir_is_empty(struct dentry *dentry)
 {
 	struct inode *dir = d_inode(dentry);
+	int ret = -EAGAIN;
 	u64 commit;
 
 	if (archil_dir_complete(dir, &commit))
-		return archil_dir_lists_none(dir) ? 0 : -ENOTEMPTY;
-	return archil_dir_empty(dir);
+		ret = archil_dir_lists(dir);
+	if (ret < 0)
+		return archil_dir_empty(dir);
+	return ret ? -ENOTEMPTY : 0;
 }
 
 static int archil_remove(struct inode *dir, struct dentry *dentry)

@@ -39,17 +39,17 @@ static void archil_d_release(struct dentry *dentry)
 		kfree_rcu(name, rcu);
 }
 
-/* A name leaves the cache: its directory is not complete any more. */
+/* A name leaves the cache: its directory is not complete any more, first of all. */
 static void archil_d_prune(struct dentry *dentry)
 {
 	struct inode *dir;
 
+	if (!d_is_negative(dentry) && !IS_ROOT(dentry)) {
+		dir = d_inode(dentry->d_parent);
+		if (dir)
+			archil_dir_incomplete(dir);
+	}
 	archil_dir_unlist(dentry);
-	if (d_is_negative(dentry) || IS_ROOT(dentry))
-		return;
-	dir = d_inode(dentry->d_parent);
-	if (dir)
-		archil_dir_incomplete(dir);
 }
 
 static void archil_name_set(struct dentry *dentry, u64 commit, unsigned long asked, bool primed)

@@ -464,7 +464,7 @@ static ssize_t archil_write_one(struct kiocb *iocb, struct inode *inode, loff_t 
 		archil_folio_written(inode, folio, true);
 	}
 	/* After it is dirty: until it is clean no record says that the file is so long. */
-	smp_wmb(); /* pairs with archil_clean_size() */
+	smp_wmb(); /* pairs with archil_size_now() */
 	if (pos + copied > i_size_read(inode))
 		i_size_write(inode, pos + copied);
 out:

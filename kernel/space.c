@@ -134,11 +134,13 @@ static void archil_credit_done(struct archil_req *req)
 
 	if (!req->error && !req->status)
 		more = min_t(u64, le64_to_cpu(rep->credit), 1ull << 50);
+	/* only told what we have: no answer to anybody */
+	if (!body->want)
+		return;
 	spin_lock(&credit->lock);
 	credit->avail += more;
 	credit->fetching = false;
-	if (body->want)
-		credit->dry = !more;
+	credit->dry = !more;
 	credit->answers++;
 	spin_unlock(&credit->lock);
 	wake_up_all(&credit->wait);

@@ -290,6 +290,7 @@ static loff_t archil_size_now(struct inode *inode, u32 *cuts)
 	*cuts = archil_i(inode)->cuts;
 	size = i_size_read(inode);
 	spin_unlock(&inode->i_lock);
+	smp_rmb(); /* size before tags of pages; pairs with archil_write_one() */
 	return size;
 }
 
@@ -301,7 +302,6 @@ static loff_t archil_clean_size(struct inode *inode, u32 *cuts)
 	unsigned long dirty = from, under_way = from;
 	loff_t size = archil_size_now(inode, cuts);
 
-	smp_rmb(); /* size before tags; pairs with archil_write_one() */
 	if (xa_find(&mapping->i_pages, &dirty, ULONG_MAX, PAGECACHE_TAG_DIRTY))
 		size = min_t(loff_t, size, (loff_t)dirty << PAGE_SHIFT);
 	if (xa_find(&mapping->i_pages, &under_way, ULONG_MAX, PAGECACHE_TAG_WRITEBACK))
