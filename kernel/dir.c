@@ -477,7 +477,6 @@ static int archil_link(struct dentry *old, struct inode *dir, struct dentry *den
 		.type = ARCHIL_REC_LINK,
 		.dir = archil_i(dir)->ino,
 		.ino = ai->ino,
-		.time = archil_now(dir),
 		.name = dentry->d_name.name,
 		.name_len = dentry->d_name.len,
 	};
@@ -487,6 +486,8 @@ static int archil_link(struct dentry *old, struct inode *dir, struct dentry *den
 	u64 seq;
 	int err;
 
+	/* the same moment in memory and in the record */
+	archil_time_to_wire(&rec.time, now);
 	err = archil_own(inode, false, NULL, &d);
 	if (err)
 		return archil_refused(err, dir, NULL);
