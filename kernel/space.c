@@ -132,11 +132,11 @@ static void archil_credit_done(struct archil_req *req)
 	const struct archil_credit_req *body = req->body;
 	u64 more = 0;
 
-	if (!req->error && !req->status)
-		more = min_t(u64, le64_to_cpu(rep->credit), 1ull << 50);
 	/* only told what we have: no answer to anybody */
 	if (!body->want)
 		return;
+	if (!req->error && !req->status)
+		more = min_t(u64, le64_to_cpu(rep->credit), 1ull << 50);
 	spin_lock(&credit->lock);
 	credit->avail += more;
 	credit->fetching = false;

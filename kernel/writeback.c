@@ -378,7 +378,9 @@ static int archil_size_log(struct inode *inode, struct archil_deleg *d, loff_t r
 	return err;
 }
 
-static int archil_size_reached(struct inode *inode, loff_t reached, u32 cuts)
+/* @reached was under delegation @then: of what another one has, it says nothing. */
+static int archil_size_reached(struct inode *inode, const struct archil_deleg *then,
+			       loff_t reached, u32 cuts)
 {
 	struct archil_inode *ai = archil_i(inode);
 	struct archil_deleg *d;
@@ -392,7 +394,7 @@ static int archil_size_reached(struct inode *inode, loff_t reached, u32 cuts)
 		return 0;
 	mutex_lock(&ai->size_mutex);
 	do {
-		err = archil_size_log(inode, d, reached, cuts);
+		err = archil_size_log(inode, d, d == then ? reached : 0, cuts);
 	} while (err == -EAGAIN);
 	mutex_unlock(&ai->size_mutex);
 	archil_deleg_put(d);
@@ -401,7 +403,7 @@ static int archil_size_reached(struct inode *inode, loff_t reached, u32 cuts)
 
 int archil_size_update(struct inode *inode)
 {
-	return archil_size_reached(inode, 0, 0);
+	return archil_size_reached(inode, NULL, 0, 0);
 }
 
 void archil_size_work(struct work_struct *work)
@@ -426,28 +428,29 @@ int archil_flush_data(struct inode *inode, bool killable)
 {
 	struct archil_inode *ai = archil_i(inode);
 	struct address_space *mapping = inode->i_mapping;
-	struct archil_deleg *d;
+	struct archil_deleg *d = archil_deleg_cached(inode);
 	loff_t size;
 	int err = 0;
 	u32 cuts;
 
 	size = archil_size_now(inode, &cuts);
-	if (!test_bit(ARCHIL_I_BULK, &ai->flags)) {
-		d = archil_deleg_cached(inode);
-		if (d)
-			err = archil_log_wait(d, READ_ONCE(ai->content_seq), killable);
-		archil_deleg_put(d);
-		if (err == -EINTR)
-			return err;
-	}
+	if (d && !test_bit(ARCHIL_I_BULK, &ai->flags))
+		err = archil_log_wait(d, READ_ONCE(ai->content_seq), killable);
+	if (err == -EINTR)
+		goto out;
 	err = filemap_fdatawrite(mapping);
 	if (err == -ENOMEM || err == -EINTR)
-		return err;
+		goto out;
+	err = 0;
 	if (!killable)
 		filemap_fdatawait_keep_errors(mapping);
-	else if (archil_wait_writeback(inode, 0, LLONG_MAX))
-		return -EINTR;
-	return archil_size_reached(inode, size, cuts);
+	else
+		err = archil_wait_writeback(inode, 0, LLONG_MAX);
+	if (!err)
+		err = archil_size_reached(inode, d, size, cuts);
+out:
+	archil_deleg_put(d);
+	return err;
 }
 
 int archil_settle_growth(struct inode *inode, loff_t size)
