@@ -7,6 +7,7 @@
 #include <stdint.h>
 
 #include "store_dir.h"
+#include "store_local.h"
 
 /*
  * The engine syncs its log through this fdatasync: a test can hold it or let it
@@ -523,6 +524,54 @@ START_TEST(readers_see_whole_commits)
 }
 END_TEST
 
+/* By definition, bit by bit. */
+static uint32_t slow_crc32c(const uint8_t *p, size_t len)
+{
+	uint32_t crc = ~0u;
+
+	while (len--) {
+		crc ^= *p++;
+		for (int bit = 0; bit < 8; bit++)
+			crc = crc & 1 ? crc >> 1 ^ 0x82f63b78u : crc >> 1;
+	}
+	return ~crc;
+}
+
+START_TEST(checksums_are_crc32c)
+{
+	uint8_t buf[300];
+	uint32_t want, part;
+
+	/* RFC 3720, B.4 */
+	ck_assert_uint_eq(crc32c(0, "123456789", 9), 0xe3069283u);
+	memset(buf, 0, 32);
+	ck_assert_uint_eq(crc32c_by_table(0, buf, 32), 0x8a9136aau);
+	for (size_t i = 0; i < sizeof(buf); i++)
+		buf[i] = i * 131 + (i >> 3);
+	for (size_t at = 0; at < 8; at++) {
+		for (size_t len = 0; len < 250; len++) {
+			want = slow_crc32c(buf + at, len);
+			ck_assert_uint_eq(crc32c(0, buf + at, len), want);
+			ck_assert_uint_eq(crc32c_by_table(0, buf + at, len), want);
+			part = crc32c_by_table(0, buf + at, len / 3);
+			ck_assert_uint_eq(crc32c_by_table(part, buf + at + len / 3, len - len / 3), want);
+			part = crc32c(0, buf + at, len / 3);
+			ck_assert_uint_eq(crc32c(part, buf + at + len / 3, len - len / 3), want);
+		}
+	}
+}
+END_TEST
+
+#ifdef __x86_64__
+/* Whoever asks for the engine's by its name gets ours: it is exported, and found first. */
+START_TEST(the_engine_finds_our_checksum)
+{
+	ck_assert_ptr_eq(dlsym(RTLD_DEFAULT, ROCKSDB_CRC32C_EXTEND), (void *)rocksdb_crc32c_extend);
+	ck_assert_uint_eq(rocksdb_crc32c_extend(0, "123456789", 9), 0xe3069283u);
+}
+END_TEST
+#endif
+
 int main(void)
 {
 	TCase *tc = tcase_create("store");
@@ -539,5 +588,9 @@ int main(void)
 	tcase_add_test(tc, nothing_is_seen_before_it_is_synced);
 	tcase_add_test(tc, a_failed_sync_is_the_end_of_writing);
 	tcase_add_test(tc, readers_see_whole_commits);
+	tcase_add_test(tc, checksums_are_crc32c);
+#ifdef __x86_64__
+	tcase_add_test(tc, the_engine_finds_our_checksum);
+#endif
 	return run_tests(tc, "store");
 }

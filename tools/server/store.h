@@ -173,7 +173,7 @@ int store_statfs(struct store *store, struct store_statfs *st);
 
 /*
  * store_thread() - for each thread that reads or commits much, once: what it does is not
- * counted then. Without it, counting is a tenth of a commit.
+ * counted then. Counting is 7 % of a commit of small files.
  */
 void store_thread(void);
 

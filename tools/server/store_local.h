@@ -94,6 +94,14 @@ int store_engine_error(struct store *store, const char *doing, char *err);
 
 /* store_local_crc.c: CRC-32C of @len bytes after those that gave @crc (first: 0). */
 uint32_t crc32c(uint32_t crc, const void *data, size_t len);
+/* The same, for processors without an instruction for it. */
+uint32_t crc32c_by_table(uint32_t crc, const void *data, size_t len);
+#ifdef __x86_64__
+/* The same in place of RocksDB's rocksdb::crc32c::Extend(unsigned int, char const *, unsigned long). */
+#define ROCKSDB_CRC32C_EXTEND	"_ZN7rocksdb6crc32c6ExtendEjPKcm"
+uint32_t rocksdb_crc32c_extend(uint32_t crc, const char *data, size_t len)
+	__asm__(ROCKSDB_CRC32C_EXTEND);
+#endif
 
 /* store_local_log.c */
 

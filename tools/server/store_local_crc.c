@@ -4,7 +4,7 @@
  * a whole. By the processor's instruction where there is one.
  *
  * RocksDB as distributions build it for amd64 uses tables, whatever the processor can, and
- * that was the largest part of a commit of small contents. So its function is replaced by ours,
+ * that was an eighth of a commit of small contents. So its function is replaced by ours,
  * under its own name: the linker exports what a shared library refers to, and the library
  * asks for it through its PLT. Where it does not, or calls it otherwise, it goes on with its own.
  */
@@ -34,8 +34,10 @@ static void table_init(void)
 			table[n][i] = table[n - 1][i] >> 8 ^ table[0][table[n - 1][i] & 0xff];
 }
 
-static uint32_t crc32c_table(uint32_t crc, const uint8_t *p, size_t len)
+uint32_t crc32c_by_table(uint32_t before, const void *data, size_t len)
 {
+	const uint8_t *p = data;
+	uint32_t crc = ~before;
 	uint64_t word;
 
 	pthread_once(&table_once, table_init);
@@ -48,7 +50,7 @@ static uint32_t crc32c_table(uint32_t crc, const uint8_t *p, size_t len)
 	}
 	while (len--)
 		crc = crc >> 8 ^ table[0][(crc ^ *p++) & 0xff];
-	return crc;
+	return ~crc;
 }
 
 #ifdef __x86_64__
@@ -74,14 +76,10 @@ uint32_t crc32c(uint32_t crc, const void *data, size_t len)
 	if (__builtin_cpu_supports("sse4.2"))
 		return ~crc32c_sse42(~crc, data, len);
 #endif
-	return ~crc32c_table(~crc, data, len);
+	return crc32c_by_table(crc, data, len);
 }
 
 #ifdef __x86_64__
-/* rocksdb::crc32c::Extend(unsigned int, char const *, unsigned long) */
-uint32_t rocksdb_crc32c_extend(uint32_t crc, const char *data, size_t len)
-	__asm__("_ZN7rocksdb6crc32c6ExtendEjPKcm");
-
 uint32_t rocksdb_crc32c_extend(uint32_t crc, const char *data, size_t len)
 {
 	return crc32c(crc, data, len);
