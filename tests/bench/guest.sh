@@ -108,7 +108,7 @@ profile() {
 	shift
 	perf record -q -a -g -e cpu-clock -F 4999 -o "$file" >&2 &
 	pid=$!
-	until [ -s "$file" ]; do
+	until [ -s "$file" ] || ! kill -0 $pid; do
 		sleep 0.1	# its own files come from the guest's disk, in which time no clock runs
 	done
 	sleep 1
