@@ -87,26 +87,20 @@ uint64_t space_grant(struct session *ses, uint64_t want)
 	return want;
 }
 
-/* What a session is kept at. */
-static uint64_t target(struct disk *disk)
-{
-	uint64_t bytes = room(disk) / 8;
-
-	return bytes < TARGET_MAX ? bytes : TARGET_MAX;
-}
-
 uint64_t space_settle(struct session *ses, uint64_t bytes)
 {
-	uint64_t keep;
+	uint64_t target;
 
 	/* what was known of the store is from before so large a commit */
 	if (bytes >= STALE_BYTES)
 		ses->disk->space_at = 0;
-	keep = target(ses->disk);
+	target = room(ses->disk) / 8;
 	set_credit(ses, ses->credit > bytes ? ses->credit - bytes : 0);
-	if (ses->credit >= keep)
+	if (target > TARGET_MAX)
+		target = TARGET_MAX;
+	if (ses->credit >= target)
 		return 0;
-	return space_grant(ses, keep - ses->credit);
+	return space_grant(ses, target - ses->credit);
 }
 
 bool space_short(struct disk *disk)
@@ -127,15 +121,12 @@ bool space_again(struct disk *disk)
 static void believe(struct session *ses, uint64_t have)
 {
 	const struct store_statfs *st = space_now(ses->disk);
-	uint64_t most;
 
-	set_credit(ses, 0);
-	most = target(ses->disk);
-	if (most < ses->granted)
-		most = ses->granted;
-	if (st && most > st->avail)
-		most = st->avail;
-	set_credit(ses, have < most ? have : most);
+	if (have > ses->granted)
+		have = ses->granted;
+	if (st && have > st->avail)
+		have = st->avail;
+	set_credit(ses, have);
 }
 
 void handle_credit(struct req *req)

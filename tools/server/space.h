@@ -13,9 +13,8 @@
  *    credit that clients hold over a restart of the server, until they say so.
  * 4. What a client says that it holds is believed from the first CREDIT of each
  *    epoch only: later ones may have been sent before a reply arrived. It is never
- *    more than the session was granted since the server's start, or what sessions are kept at if that
- *    is more: what was granted before the start is not granted again, and a lie must not
- *    starve others.
+ *    more than the session was granted, nor, after a restart of the server, than
+ *    there is room: a lie must not starve others.
  * 5. Where something else has taken the reserve, what was accepted finds no room. The disk is then
  *    read-only, nobody gets credit, and changes are not answered, until half of the
  *    reserve is free; then the server starts anew and is asked again.
