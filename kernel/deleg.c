@@ -11,10 +11,12 @@
  * 2. Data: entered with the folio locked, in write_begin and page_mkwrite, and left when
  *    it is dirty. Names and attributes: entered around append and the change of
  *    memory.
- * 3. Losing by force waits for nobody. State and log fail first; then, per inode,
- *    `lost` moves, so that descriptors opened before are refused, mappings are
- *    removed and pages dropped. A folio dirtied by somebody who was inside is dropped by
- *    writepages, which records EIO.
+ * 3. Losing by force waits for nobody. State and log fail first; then the error is recorded
+ *    for each inode that lost something, of its own or of the way to it, while all of
+ *    them are still known to be of it; then, per inode, `lost` moves, so that descriptors
+ *    opened before are refused, mappings are removed and pages dropped. A folio dirtied by
+ *    somebody who was inside is dropped by writepages, which records EIO. Until
+ *    that is done an inode stays with what was lost: no later delegation finds anything of it.
  * 4. What covers an inode the server says, with its attributes: the number of a delegation of
  *    ours, or none. Its word is good if it is not older than the grant, nor than the
  *    last move of a directory between delegations (delegs->moved). Only then is anything
@@ -360,6 +362,7 @@ void archil_inode_own(struct archil_inode *ai, struct archil_deleg *d, u32 epoch
 	ai->last_seq = 0;
 	ai->size_seq = 0;
 	ai->content_seq = 0;
+	clear_bit(ARCHIL_I_TOLD, &ai->flags);
 	spin_unlock(&ai->lock);
 	mutex_unlock(&ai->own_mutex);
 	archil_deleg_put(old);
@@ -391,8 +394,10 @@ struct archil_deleg *archil_deleg_told(struct inode *inode)
 
 	spin_lock(&ai->lock);
 	d = ai->own;
+	/* What was lost stays with the lost one until that is cleaned: rule 3. */
 	if (d && READ_ONCE(d->state) != ARCHIL_OWN_CLOSED &&
-	    (ai->own_epoch == epoch || test_bit(ARCHIL_I_ORPHAN, &ai->flags))) {
+	    (ai->own_epoch == epoch || READ_ONCE(d->state) == ARCHIL_OWN_TAKEN ||
+	     test_bit(ARCHIL_I_ORPHAN, &ai->flags))) {
 		refcount_inc(&d->ref);
 		spin_unlock(&ai->lock);
 		return d;
@@ -515,10 +520,23 @@ static int archil_deleg_ask(struct inode *inode)
 	return inode->i_nlink ? 0 : archil_orphan_adopt(inode);
 }
 
+/* What was lost until now is cleaned up. 0 or, if @killable, -EINTR. */
+static int archil_delegs_wait_cleaned(struct archil_mount *m, bool killable)
+{
+	atomic_t *cleaning = &m->delegs.cleaning;
+
+	if (!killable)
+		wait_var_event(cleaning, !atomic_read(cleaning));
+	else if (wait_var_event_killable(cleaning, !atomic_read(cleaning)))
+		return -EINTR;
+	return 0;
+}
+
 int archil_own(struct inode *inode, bool dynamic, struct dentry *dentry, struct archil_deleg **dp)
 {
 	struct archil_inode *ai = archil_i(inode);
 	unsigned int asked = 0;
+	bool cleaned = false;
 	int err;
 
 	for (;;) {
@@ -529,6 +547,14 @@ int archil_own(struct inode *inode, bool dynamic, struct dentry *dentry, struct 
 			err = archil_deleg_wait(*dp);
 			if (err)
 				return err;
+			continue;
+		}
+		if (err == -EIO && !cleaned) {
+			/* A descriptor from before is refused all the same, a new one need not be. */
+			err = archil_delegs_wait_cleaned(archil_mnt(inode->i_sb), true);
+			if (err)
+				return err;
+			cleaned = true;
 			continue;
 		}
 		if (err != -EROFS || sb_rdonly(inode->i_sb))
@@ -691,11 +717,8 @@ int archil_delegs_flush(struct archil_mount *m, bool killable)
 		ret = ret ?: err;
 	}
 	/* What was lost is said by the call that waited for it, not by the next one. */
-	if (!killable)
-		wait_var_event(&m->delegs.cleaning, !atomic_read(&m->delegs.cleaning));
-	else if (wait_var_event_killable(&m->delegs.cleaning, !atomic_read(&m->delegs.cleaning)))
-		return -EINTR;
-	return ret;
+	err = archil_delegs_wait_cleaned(m, killable);
+	return err ?: ret;
 }
 
 /* Begin to send whatever is appended. */
@@ -724,6 +747,36 @@ static bool archil_inode_loses(struct archil_deleg *d, struct inode *inode)
 	       archil_inode_dirty(inode);
 }
 
+/* Were names or attributes of directories that lead to it not durable? */
+static bool archil_way_loses(struct archil_deleg *d, struct inode *inode)
+{
+	struct dentry *dentry = d_find_any_alias(inode), *parent;
+	struct archil_inode *ai;
+	bool loses = false;
+
+	while (dentry && !IS_ROOT(dentry) && !loses) {
+		parent = dget_parent(dentry);
+		dput(dentry);
+		dentry = parent;
+		ai = archil_i(d_inode(dentry));
+		spin_lock(&ai->lock);
+		loses = ai->own == d && ai->led_seq > READ_ONCE(d->log.acked);
+		spin_unlock(&ai->lock);
+	}
+	dput(dentry);
+	return loses;
+}
+
+/* Before the first is disowned: what leads to an inode must still be known to be of @d. */
+static int archil_tell_inode(struct archil_deleg *d, struct inode *inode, void *arg)
+{
+	if (archil_inode_loses(d, inode) || archil_way_loses(d, inode)) {
+		set_bit(ARCHIL_I_TOLD, &archil_i(inode)->flags);
+		mapping_set_error(inode->i_mapping, -EIO);
+	}
+	return 0;
+}
+
 static int archil_lose_inode(struct archil_deleg *d, struct inode *inode, void *arg)
 {
 	struct archil_inode *ai = archil_i(inode);
@@ -732,10 +785,7 @@ static int archil_lose_inode(struct archil_deleg *d, struct inode *inode, void *
 
 	atomic_inc(&ai->lost);
 	smp_mb(); /* lost before the pages go: whoever dirties one later sees it */
-	/* While it is owned: an fsync() that finds it free of us finds the error as well. */
-	told = archil_inode_loses(d, inode);
-	if (told)
-		mapping_set_error(inode->i_mapping, -EIO);
+	told = test_and_clear_bit(ARCHIL_I_TOLD, &ai->flags);
 	old = archil_inode_disown(ai);
 	/* Who had entered before has done more meanwhile. */
 	if (!told && archil_inode_loses(d, inode))
@@ -759,8 +809,13 @@ static void archil_deleg_revoke_work(struct work_struct *work)
 	d->root = NULL;
 	spin_unlock(&ds->lock);
 	/* While the superblock dies nobody is left to be told, and no inode may be held. */
-	if (!READ_ONCE(d->mount->dying))
+	if (!READ_ONCE(d->mount->dying)) {
+		/* Some that lost something may not be in memory any more. */
+		if (!archil_log_idle(d))
+			errseq_set(&d->mount->sb->s_wb_err, -EIO);
+		archil_deleg_for_inodes(d, archil_tell_inode, NULL);
 		archil_deleg_for_inodes(d, archil_lose_inode, NULL);
+	}
 	WRITE_ONCE(d->cleaned, true);
 	wake_up_all(&d->wait);
 	dput(root);

@@ -185,7 +185,7 @@ static void archil_inode_linked(struct inode *inode, u64 seq, struct timespec64 
 	spin_lock(&ai->lock);
 	inode_set_ctime_to_ts(inode, now);
 	set_nlink(inode, inode->i_nlink + links);
-	ai->last_seq = seq;
+	archil_inode_recorded(inode, seq);
 	spin_unlock(&ai->lock);
 }
 
@@ -317,7 +317,7 @@ static struct inode *archil_create_log(struct inode *dir, struct dentry *dentry,
 	archil_inode_own(archil_i(inode), d, READ_ONCE(d->mount->delegs.epoch));
 	seq = archil_log_append(d, e);
 	if (seq) {
-		archil_i(inode)->last_seq = seq;
+		archil_inode_recorded(inode, seq);
 		if (S_ISDIR(rec->mode))
 			archil_dir_begins(inode, d->number);
 		if (!tmp) {

@@ -284,7 +284,7 @@ static int archil_lock_own(struct file *file, struct file_lock *fl)
 	err = archil_own(inode, !old, file->f_path.dentry, &d);
 	if (!err)
 		archil_deleg_leave(d);
-	return err;
+	return archil_file_lost(file) ? -EIO : err;
 }
 
 static int archil_lock(struct file *file, int cmd, struct file_lock *fl)

@@ -615,6 +615,11 @@ int archil_setattr(struct mnt_idmap *idmap, struct dentry *dentry, struct iattr 
 			goto err_entry;
 	}
 	err = archil_own(inode, !by_file, dentry, &d);
+	if (by_file && archil_file_lost(ia->ia_file)) {
+		if (!err)
+			archil_deleg_leave(d);
+		err = -EIO;
+	}
 	if (err)
 		goto err_entry;
 	if (archil_inode_gone(inode)) {
@@ -634,7 +639,7 @@ int archil_setattr(struct mnt_idmap *idmap, struct dentry *dentry, struct iattr 
 	if (seq) {
 		setattr_copy(idmap, inode, ia);
 		spin_lock(&ai->lock);
-		ai->last_seq = seq;
+		archil_inode_recorded(inode, seq);
 		if (ia->ia_valid & ATTR_SIZE)
 			ai->logged_size = ia->ia_size;
 		spin_unlock(&ai->lock);

@@ -18,6 +18,7 @@ enum archil_inode_flag {
 	ARCHIL_I_AHEAD,		/* contents came ahead and were not read yet */
 	ARCHIL_I_AHEAD_NEXT,	/* when they are, those behind are asked for */
 	ARCHIL_I_READ_COLD,	/* directory: a small file of it was read that was not cached */
+	ARCHIL_I_TOLD,		/* own was lost, and the error is recorded */
 };
 
 struct archil_inode {
@@ -45,7 +46,10 @@ struct archil_inode {
 	u32 cuts;			/* how often it was made shorter; protected by i_lock */
 	u64 last_seq;			/* last record that concerns this inode, in own's log */
 	u64 size_seq;			/* the same for what follows WRITEs, which neither READ nor WRITE waits for */
-	u64 content_seq;		/* last CONTENT record of it */
+	union {
+		u64 content_seq;	/* file: last CONTENT record of it */
+		u64 led_seq;		/* directory: last record of itself, not of its entries */
+	};
 	struct list_head dirty_list;	/* mount->dirty, with a reference to the inode */
 	struct work_struct size_work;	/* after WRITEs */
 	struct mutex size_mutex;	/* one SETATTR after WRITEs at a time */
@@ -61,6 +65,16 @@ struct archil_inode {
 static inline struct archil_inode *archil_i(const struct inode *inode)
 {
 	return container_of(inode, struct archil_inode, vfs);
+}
+
+/* Record @seq of own's log is about the inode itself. Under ai->lock, or while it is new. */
+static inline void archil_inode_recorded(struct inode *inode, u64 seq)
+{
+	struct archil_inode *ai = archil_i(inode);
+
+	ai->last_seq = seq;
+	if (S_ISDIR(inode->i_mode))
+		ai->led_seq = seq;
 }
 
 int archil_inode_cache_init(void);

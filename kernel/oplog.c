@@ -569,6 +569,9 @@ void archil_log_fail(struct archil_deleg *d)
 	spin_lock(&log->lock);
 	WRITE_ONCE(log->error, -EIO);
 	b = log->open;
+	/* Its number is used up: who asks later whether all that was appended is durable hears no. */
+	if (!archil_log_open_empty(log))
+		log->next_seq++;
 	log->open = NULL;
 	spin_unlock(&log->lock);
 	if (b) {

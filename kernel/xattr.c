@@ -134,7 +134,7 @@ again:
 	if (seq) {
 		inode_set_ctime_to_ts(inode, now);
 		spin_lock(&ai->lock);
-		ai->last_seq = seq;
+		archil_inode_recorded(inode, seq);
 		spin_unlock(&ai->lock);
 		if (value)
 			clear_bit(ARCHIL_I_NO_XATTR, &ai->flags);

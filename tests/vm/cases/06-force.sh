@@ -246,6 +246,52 @@ for d in forced given; do
 done
 must archilctl checkin /mnt/a/w
 
+echo '# ---- what leads to a file is lost, nothing of its own'
+must archilctl checkout /mnt/a/w
+must mkdir -p /mnt/a/w/way/to/it /mnt/a/w/way/past
+echo first | tee /mnt/a/w/way/to/it/f /mnt/a/w/way/past/f >/mnt/a/w/way/f
+must sync -f /mnt/a
+fds_start
+fd ok open f rw /mnt/a/w/way/to/it/f
+fd ok open past rw /mnt/a/w/way/past/f
+fd ok open root rD /mnt/a
+must chmod 700 /mnt/a/w/way/to
+must archilctl checkout --force --yes /mnt/b/w
+check 'the old owner learns of it' wait_until 10 is_taken 3
+is 'what was not synced is lost' "$(stat -c %a /mnt/b/w/way/to)" 755
+fd EIO fsync f
+fd ok fsync f
+fd ok fsync past
+fd EIO syncfs root
+must archilctl checkin /mnt/b/w
+must archilctl checkout /mnt/a/w
+# what lost something may not be in memory any more
+must chmod 700 /mnt/a/w/way/past/f
+must sh -c 'echo 3 >/proc/sys/vm/drop_caches'
+must archilctl checkout --force --yes /mnt/b/w
+check 'the old owner learns of it' wait_until 10 is_taken 4
+fd EIO syncfs root
+fd ok syncfs root
+fds_end
+must archilctl checkin /mnt/b/w
+
+echo '# ---- taken back at once, while much is still being dropped'
+must archilctl checkout /mnt/a/w
+must mkdir /mnt/a/w/much
+must sync -f /mnt/a
+(cd /mnt/a/w/much && seq 10000 | sed 's/^/f/' | xargs touch)
+must archilctl checkout --force --yes /mnt/b/w
+check 'a new descriptor may write' sh -c 'until archilctl checkout --force --yes /mnt/a/w; do :; done
+	echo new >/mnt/a/w/much/new && echo over >/mnt/a/w/over'
+fails_with 1 'Input/output error' sync -f /mnt/a
+must sync -f /mnt/a
+is 'and what was lost is not back' "$(ls /mnt/a/w/much)" new
+is 'nor for others' "$(ls /mnt/b/w/much)" new
+must archilctl checkin /mnt/a/w
+must archilctl checkout /mnt/b/w
+must rm -r /mnt/b/w/much
+must archilctl checkin /mnt/b/w
+
 echo '# ---- the cable is out: fenced by number, not by good will'
 must archilctl checkout /mnt/a/w
 echo 'before the cut' >/mnt/a/w/over
@@ -264,7 +310,7 @@ echo 'after the cut' >/mnt/b/w/over
 must sync /mnt/b/w/over
 fd 'BEYOND?the cut?' pread over 0 100
 heal 1
-check 'back on the network, it learns' wait_until 40 is_taken 3
+check 'back on the network, it learns' wait_until 40 is_taken 6
 wait $pid
 is 'its sync failed' "$? $(grep -o 'Input/output error' /tmp/sync.said)" '1 Input/output error'
 fd EIO fsync over
@@ -289,7 +335,7 @@ must archilctl checkout --force --yes /mnt/b/w
 is 'the other sees all of it' "$(stat -c %s /mnt/b/w/grows; tr -d xAGIN </mnt/b/w/grows | wc -c)" $'35328\n0'
 must in_client 1 tc qdisc del dev eth0 root
 heal 1
-check 'back on the network, it learns' wait_until 40 is_taken 4
+check 'back on the network, it learns' wait_until 40 is_taken 7
 fds_end
 
 echo '# ---- by mounting'
@@ -301,7 +347,7 @@ echo 'lost' >/mnt/a/w/over
 fails_with 32 'owned by client web-1' cmount 2 '' disk /mnt/b
 check 'mount -o force' cmount 2 force disk /mnt/b
 is 'it sees what was durable' "$(cat /mnt/b/w/over)" 'by mounting'
-check 'the old owner learns of it' wait_until 10 is_taken 6
+check 'the old owner learns of it' wait_until 10 is_taken 9
 begin=$SECONDS
 check 'the old owner can unmount cleanly' umount /mnt/a
 check 'at once' test $((SECONDS - begin)) -lt 10
