@@ -1,11 +1,11 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * Listings ahead of a walk.
+ * Listings of directories that are not ours, kept for a while, and asked for ahead of a walk.
  *
  * 1. Who reads a directory whose name came from a listing a moment ago is walking a tree.
  *    The request for it asks for what the walk visits next too (struct archil_readdir_req).
- * 2. What comes is kept until its directory is read from the beginning, for cache_ttl after it
- *    was asked for; names and attributes that are made of it are believed until then, not longer.
+ * 2. What was asked for, and what came ahead, is kept for cache_ttl after it was asked for;
+ *    names and attributes that are made of it are believed until then, not longer.
  * 3. It is for directories that are not ours: what we own may be ahead of the server. Whenever a
  *    delegation comes or goes, all is dropped (gen), so nothing is older than what we did.
  * 4. It is not used when the directory is known to have changed since.
@@ -18,11 +18,17 @@
 #include "inode.h"
 #include "names.h"
 
-#define ARCHIL_AHEAD_BYTES	(1u << 20)
+#define ARCHIL_AHEAD_BYTES	(4u << 20)
 #define ARCHIL_AHEAD_MIN	(4u << 10)
 #define ARCHIL_AHEAD_MAX	(128u << 10)
 
 /* ---- keeping ---- */
+
+void archil_ahead_put(struct archil_ahead_dir *ad)
+{
+	if (ad && refcount_dec_and_test(&ad->ref))
+		kvfree(ad);
+}
 
 /* Under the lock. */
 static void archil_ahead_unlink(struct archil_ahead *ahead, struct archil_ahead_dir *ad)
@@ -54,7 +60,7 @@ static void archil_ahead_trim(struct archil_mount *m, size_t most)
 	}
 	spin_unlock(&ahead->lock);
 	list_for_each_entry_safe(ad, next, &gone, list)
-		kvfree(ad);
+		archil_ahead_put(ad);
 }
 
 static void archil_ahead_expire(struct work_struct *work)
@@ -144,36 +150,63 @@ u32 archil_ahead_wanted(struct dentry *dentry, u64 *top)
 	return window;
 }
 
-void archil_ahead_came(struct archil_mount *m, const void *buf, size_t len, size_t pos,
-		       u64 commit, unsigned long asked, u32 gen)
+/* The youngest. Under the lock. */
+static struct archil_ahead_dir *archil_ahead_find(struct archil_ahead *ahead, u64 ino)
+{
+	struct archil_ahead_dir *ad;
+
+	hash_for_each_possible(ahead->dirs, ad, by_ino, ino)
+		if (ad->dir == ino)
+			return ad;
+	return NULL;
+}
+
+static void archil_ahead_add(struct archil_mount *m, const struct archil_ahead_dir *head,
+			     const void *entries)
 {
 	struct archil_ahead *ahead = &m->ahead;
-	struct archil_ahead_dir *ad;
+	struct archil_ahead_dir *ad, *old;
+
+	ad = kvmalloc(struct_size(ad, data, head->len), GFP_KERNEL_ACCOUNT);
+	if (!ad)
+		return;
+	*ad = *head;
+	refcount_set(&ad->ref, 1);
+	memcpy(ad->data, entries, ad->len);
+	spin_lock(&ahead->lock);
+	old = archil_ahead_find(ahead, ad->dir);
+	if (old)
+		archil_ahead_unlink(ahead, old);
+	hash_add(ahead->dirs, &ad->by_ino, ad->dir);
+	list_add_tail(&ad->list, &ahead->list);
+	ahead->bytes += struct_size(ad, data, ad->len);
+	if (ad->came)
+		ahead->given++;
+	spin_unlock(&ahead->lock);
+	archil_ahead_put(old);
+}
+
+void archil_ahead_keep(struct archil_mount *m, const struct archil_ahead_dir *head, const void *buf,
+		       size_t len)
+{
+	struct archil_ahead_dir came = *head;
+	size_t pos = head->len;
 	struct archil_dirlist dl;
 	const void *entries;
-	u32 size;
 
+	if (!m->cache_ttl)
+		return;
+	if (head->dir)
+		archil_ahead_add(m, head, buf);
+	came.came = true;
 	while (archil_dirlist_next(buf, len, &pos, &dl, &entries) > 0) {
-		size = le32_to_cpu(dl.len);
-		ad = kvmalloc(struct_size(ad, data, size), GFP_KERNEL_ACCOUNT);
-		if (!ad)
-			break;
-		ad->dir = le64_to_cpu(dl.dir);
-		ad->change = le64_to_cpu(dl.dir_change);
-		ad->commit = commit;
-		ad->asked = asked;
-		ad->gen = gen;
-		ad->len = size;
-		memcpy(ad->data, entries, size);
-		spin_lock(&ahead->lock);
-		hash_add(ahead->dirs, &ad->by_ino, ad->dir);
-		list_add_tail(&ad->list, &ahead->list);
-		ahead->bytes += struct_size(ad, data, size);
-		ahead->given++;
-		spin_unlock(&ahead->lock);
+		came.dir = le64_to_cpu(dl.dir);
+		came.change = le64_to_cpu(dl.dir_change);
+		came.len = le32_to_cpu(dl.len);
+		archil_ahead_add(m, &came, entries);
 	}
 	archil_ahead_trim(m, ARCHIL_AHEAD_BYTES);
-	queue_delayed_work(m->wq, &ahead->expire_work, (m->cache_ttl + 1) * HZ);
+	queue_delayed_work(m->wq, &m->ahead.expire_work, (m->cache_ttl + 1) * HZ);
 }
 
 struct archil_ahead_dir *archil_ahead_use(struct inode *dir)
@@ -181,30 +214,28 @@ struct archil_ahead_dir *archil_ahead_use(struct inode *dir)
 	struct archil_mount *m = archil_mnt(dir->i_sb);
 	struct archil_ahead *ahead = &m->ahead;
 	struct archil_inode *ai = archil_i(dir);
-	struct archil_ahead_dir *ad, *found = NULL;
+	struct archil_ahead_dir *ad;
 	bool good;
 
 	spin_lock(&ahead->lock);
-	hash_for_each_possible(ahead->dirs, ad, by_ino, ai->ino) {
-		if (ad->dir == ai->ino) {
-			found = ad;	/* the youngest */
-			archil_ahead_unlink(ahead, ad);
-			break;
-		}
-	}
+	ad = archil_ahead_find(ahead, ai->ino);
+	if (ad)
+		refcount_inc(&ad->ref);
 	spin_unlock(&ahead->lock);
-	if (!found)
+	if (!ad)
 		return NULL;
 	spin_lock(&ai->lock);
-	good = archil_ahead_good(m, found) && found->commit >= ai->floor &&
-	       (found->change == ai->change || found->commit >= ai->commit);
+	good = archil_ahead_good(m, ad) && ad->commit >= ai->floor &&
+	       (ad->change == ai->change || ad->commit >= ai->commit);
 	spin_unlock(&ai->lock);
 	if (!good) {
-		kvfree(found);
+		archil_ahead_put(ad);	/* a better one takes its place */
 		return NULL;
 	}
 	spin_lock(&ahead->lock);
-	ahead->used++;
+	if (ad->came)
+		ahead->used++;
+	ad->came = false;
 	spin_unlock(&ahead->lock);
-	return found;
+	return ad;
 }

@@ -1,10 +1,11 @@
 /* SPDX-License-Identifier: GPL-2.0 */
-/* Listings that came ahead of a walk; ahead.c has the rules. */
+/* Listings that are kept, or came ahead of a walk; ahead.c has the rules. */
 #ifndef ARCHIL_AHEAD_H
 #define ARCHIL_AHEAD_H
 
 #include <linux/hashtable.h>
 #include <linux/list.h>
+#include <linux/refcount.h>
 #include <linux/types.h>
 #include <linux/workqueue.h>
 
@@ -14,6 +15,8 @@ struct inode;
 
 /* A whole listing. */
 struct archil_ahead_dir {
+	refcount_t ref;
+	bool came;			/* ahead, and was not used yet; protected by the lock */
 	struct hlist_node by_ino;	/* these two: protected by the lock */
 	struct list_head list;
 	u64 dir, change, commit;
@@ -26,7 +29,7 @@ struct archil_ahead_dir {
 /* Of a mount. */
 struct archil_ahead {
 	spinlock_t lock;
-	DECLARE_HASHTABLE(dirs, 7);	/* protected by lock, as all but gen */
+	DECLARE_HASHTABLE(dirs, 10);	/* one a directory; protected by lock, as all but gen */
 	struct list_head list;		/* the oldest first */
 	size_t bytes;			/* of them */
 	unsigned int window;		/* bytes to ask for */
@@ -48,10 +51,14 @@ u32 archil_ahead_gen(struct archil_mount *m);
  * is no walk. @top is set to the directory that the walk began in.
  */
 u32 archil_ahead_wanted(struct dentry *dentry, u64 *top);
-/* Keep what came: struct archil_dirlist from @pos on. */
-void archil_ahead_came(struct archil_mount *m, const void *buf, size_t len, size_t pos,
-		       u64 commit, unsigned long asked, u32 gen);
-/* The listing of a directory that is not ours, if there is a good one; then it is the caller's, to be kvfree()d. */
+/*
+ * Keep what a reply of @len bytes brought: first @head's entries, if that names a directory
+ * (else nothing or part of them), then those that came ahead: struct archil_dirlist.
+ */
+void archil_ahead_keep(struct archil_mount *m, const struct archil_ahead_dir *head, const void *buf,
+		       size_t len);
+/* The listing of a directory that is not ours, if there is a good one; with a reference. */
 struct archil_ahead_dir *archil_ahead_use(struct inode *dir);
+void archil_ahead_put(struct archil_ahead_dir *ad);
 
 #endif /* ARCHIL_AHEAD_H */

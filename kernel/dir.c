@@ -366,7 +366,7 @@ static struct inode *archil_create_sync(struct inode *dir, struct dentry *dentry
 	ihold(inode);
 	d_instantiate(dentry, inode);
 	archil_dir_incomplete(dir);	/* the server has picked the cookie */
-	archil_inode_expire(dir);
+	archil_inode_reread(dir, commit);
 	return inode;
 }
 

@@ -227,6 +227,7 @@ u64 archil_log_append(struct archil_deleg *d, struct archil_batch_rec *e)
 	archil_log_count(d, records, bytes);
 	spin_unlock(&log->lock);
 	/* From here on it may be sent, acknowledged and freed. */
+	archil_room_changed(m);
 	archil_backlog_shrink(m, size);	/* counted twice until now */
 	archil_commit_soon(m);
 	trace_archil_log_append(m->id, d->number, seq, size);
@@ -291,6 +292,7 @@ static void archil_log_batch_acked(struct archil_log_batch *b)
 	archil_credit_settle(d->mount, b->charge);
 	archil_credit_add(d->mount, b->credit);
 	archil_log_batch_uncount(b);
+	archil_room_changed(d->mount);
 	spin_lock(&log->lock);
 	log->in_flight--;
 	if (b->last_seq > log->acked)

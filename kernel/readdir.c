@@ -22,7 +22,8 @@
 #define ARCHIL_DIR_STEP		16	/* names taken from memory at a time */
 
 struct archil_dir_file {
-	void *block;			/* what buf is in; kvmalloc */
+	void *block;			/* what buf is in: this, kvmalloc, or */
+	struct archil_ahead_dir *kept;	/* this, a reference */
 	const void *buf;		/* of struct archil_dirent, or NULL */
 	size_t len, pos;		/* bytes in it; of the next entry */
 	u64 cookie;			/* position that buf + pos continues; f_pos_lock */
@@ -50,11 +51,20 @@ static int archil_dir_open(struct inode *inode, struct file *file)
 	return 0;
 }
 
+static void archil_dir_buf_drop(struct archil_dir_file *df)
+{
+	kvfree(df->block);
+	archil_ahead_put(df->kept);
+	df->block = NULL;
+	df->kept = NULL;
+	df->buf = NULL;
+}
+
 static int archil_dir_release(struct inode *inode, struct file *file)
 {
 	struct archil_dir_file *df = file->private_data;
 
-	kvfree(df->block);
+	archil_dir_buf_drop(df);
 	kfree(df);
 	return 0;
 }
@@ -90,6 +100,7 @@ static int archil_dir_fill(struct dentry *dentry, struct archil_dir_file *df, u6
 {
 	struct inode *dir = d_inode(dentry);
 	struct archil_mount *m = archil_mnt(dir->i_sb);
+	struct archil_ahead_dir head = { .asked = df->asked, .gen = df->gen };
 	const struct archil_readdir_rep *rep;
 	struct archil_req *req;
 	u32 ahead = 0;
@@ -109,10 +120,7 @@ static int archil_dir_fill(struct dentry *dentry, struct archil_dir_file *df, u6
 	if (le32_to_cpu(rep->len) > req->in_len)
 		goto out;
 	err = 0;
-	if (ahead && le32_to_cpu(rep->len) < req->in_len)
-		archil_ahead_came(m, req->in_buf, req->in_len, le32_to_cpu(rep->len), req->commit,
-				  df->asked, df->gen);
-	kvfree(df->block);
+	archil_dir_buf_drop(df);
 	df->block = req->in_buf;
 	df->buf = df->block;
 	df->len = le32_to_cpu(rep->len);
@@ -121,20 +129,27 @@ static int archil_dir_fill(struct dentry *dentry, struct archil_dir_file *df, u6
 	df->eof = le32_to_cpu(rep->flags) & ARCHIL_RD_EOF;
 	df->commit = req->commit;
 	req->in_buf = NULL;
+	if (cookie < ARCHIL_COOKIE_FIRST && !df->deleg) {
+		head.dir = df->eof ? archil_i(dir)->ino : 0;
+		head.change = le64_to_cpu(rep->dir_change);
+		head.commit = df->commit;
+		head.len = df->len;
+		archil_ahead_keep(m, &head, df->buf, req->in_len);
+	}
 out:
 	archil_req_put(req);
 	return err;
 }
 
-/* What came ahead, if it is there. */
+/* What was kept, or came ahead, if it is there. */
 static bool archil_dir_fill_ahead(struct inode *dir, struct archil_dir_file *df)
 {
 	struct archil_ahead_dir *ad = archil_ahead_use(dir);
 
 	if (!ad)
 		return false;
-	kvfree(df->block);
-	df->block = ad;
+	archil_dir_buf_drop(df);
+	df->kept = ad;
 	df->buf = ad->data;
 	df->len = ad->len;
 	df->pos = 0;
@@ -373,12 +388,9 @@ static loff_t archil_dir_llseek(struct file *file, loff_t off, int whence)
 		return -EINVAL;
 	if (off < 0)
 		return -EINVAL;
-	/* Rewinding sees the directory as it is now. */
-	if (!off) {
-		kvfree(df->block);
-		df->block = NULL;
-		df->buf = NULL;
-	}
+	/* Rewinding reads it anew. */
+	if (!off)
+		archil_dir_buf_drop(df);
 	file->f_pos = off;
 	return off;
 }

@@ -97,6 +97,7 @@ static struct archil_mount *archil_mount_new(struct net *net)
 	m->commit = 5;
 	m->timeo = 30;
 	spin_lock_init(&m->dirty_lock);
+	spin_lock_init(&m->room.lock);
 	INIT_LIST_HEAD(&m->dirty);
 	init_waitqueue_head(&m->writes_wait);
 	init_waitqueue_head(&m->backlog_wait);
@@ -282,32 +283,69 @@ static void archil_umount_begin(struct super_block *sb)
 
 /* ---- what a superblock answers ---- */
 
-static int archil_statfs(struct dentry *dentry, struct kstatfs *buf)
+static int archil_room_ask(struct archil_mount *m, struct archil_statfs_rep *rep)
 {
-	struct archil_mount *m = archil_mnt(dentry->d_sb);
-	const struct archil_statfs_rep *rep;
+	struct archil_room *room = &m->room;
+	unsigned long asked = jiffies;
 	struct archil_req *req;
 	int err;
 
 	req = archil_req_new(m, ARCHIL_OP_STATFS, 0, sizeof(*rep), GFP_KERNEL);
 	if (!req)
 		return -ENOMEM;
+	spin_lock(&room->lock);
+	room->known = false;
+	WRITE_ONCE(room->valid, true);	/* unless something changes meanwhile */
+	spin_unlock(&room->lock);
 	err = archil_req_call(req);
 	if (!err) {
-		rep = req->rep;
-		buf->f_type = ARCHIL_SUPER_MAGIC;
-		buf->f_bsize = PAGE_SIZE;
-		buf->f_frsize = PAGE_SIZE;
-		buf->f_blocks = le64_to_cpu(rep->total) >> PAGE_SHIFT;
-		buf->f_bfree = le64_to_cpu(rep->free) >> PAGE_SHIFT;
-		buf->f_bavail = le64_to_cpu(rep->avail) >> PAGE_SHIFT;
-		buf->f_files = ARCHIL_INO_MAX;
-		buf->f_ffree = ARCHIL_INO_MAX - min(le64_to_cpu(rep->files), ARCHIL_INO_MAX);
-		buf->f_namelen = ARCHIL_NAME_LEN;
-		buf->f_fsid = u64_to_fsid(*(u64 *)&m->uuid);
+		memcpy(rep, req->rep, sizeof(*rep));
+		spin_lock(&room->lock);
+		room->rep = *rep;
+		room->asked = asked;
+		room->known = true;
+		spin_unlock(&room->lock);
 	}
 	archil_req_put(req);
 	return err;
+}
+
+/* Believed for cache_ttl, as attributes are, and until we change something. */
+static bool archil_room_known(struct archil_mount *m, struct archil_statfs_rep *rep)
+{
+	struct archil_room *room = &m->room;
+	bool known;
+
+	spin_lock(&room->lock);
+	known = READ_ONCE(room->valid) && room->known &&
+		time_before(jiffies, room->asked + m->cache_ttl * HZ);
+	*rep = room->rep;
+	spin_unlock(&room->lock);
+	return known;
+}
+
+static int archil_statfs(struct dentry *dentry, struct kstatfs *buf)
+{
+	struct archil_mount *m = archil_mnt(dentry->d_sb);
+	struct archil_statfs_rep rep;
+	int err;
+
+	if (!archil_room_known(m, &rep)) {
+		err = archil_room_ask(m, &rep);
+		if (err)
+			return err;
+	}
+	buf->f_type = ARCHIL_SUPER_MAGIC;
+	buf->f_bsize = PAGE_SIZE;
+	buf->f_frsize = PAGE_SIZE;
+	buf->f_blocks = le64_to_cpu(rep.total) >> PAGE_SHIFT;
+	buf->f_bfree = le64_to_cpu(rep.free) >> PAGE_SHIFT;
+	buf->f_bavail = le64_to_cpu(rep.avail) >> PAGE_SHIFT;
+	buf->f_files = ARCHIL_INO_MAX;
+	buf->f_ffree = ARCHIL_INO_MAX - min(le64_to_cpu(rep.files), ARCHIL_INO_MAX);
+	buf->f_namelen = ARCHIL_NAME_LEN;
+	buf->f_fsid = u64_to_fsid(*(u64 *)&m->uuid);
+	return 0;
 }
 
 static int archil_show_options(struct seq_file *seq, struct dentry *root)

@@ -19,6 +19,15 @@
 #include "transport.h"
 #include "deleg.h"
 
+/* What the server said of its room, for statfs(). */
+struct archil_room {
+	spinlock_t lock;
+	struct archil_statfs_rep rep;	/* these three: protected by lock */
+	unsigned long asked;		/* jiffies */
+	bool known;
+	bool valid;			/* nothing of ours has changed since, that we know of */
+};
+
 enum { ARCHIL_COMMIT_NOW };		/* archil_commit_now() was called */
 
 struct archil_mount {
@@ -66,6 +75,7 @@ struct archil_mount {
 	wait_queue_head_t backlog_wait;	/* for less of it */
 	struct archil_batch_rec *log_junk;	/* dropped by merging, to be freed; xchg, cmpxchg */
 	atomic64_t taken;		/* delegations lost by force */
+	struct archil_room room;
 	struct dentry *debugfs;
 };
 
@@ -88,6 +98,13 @@ void archil_mount_abort(struct archil_mount *m);
 void archil_commit_soon(struct archil_mount *m);
 /* There is much of it: the next commit comes at once. */
 void archil_commit_now(struct archil_mount *m);
+
+/* Something of ours may have taken or given back room on the server. From any context. */
+static inline void archil_room_changed(struct archil_mount *m)
+{
+	if (READ_ONCE(m->room.valid))
+		WRITE_ONCE(m->room.valid, false);
+}
 
 /* Write back everything and wait, killably. 0, -EINTR, -EIO, ... */
 int archil_mount_sync(struct archil_mount *m);

@@ -149,6 +149,7 @@ static void archil_sync_done(struct archil_req *req)
 		refcount_inc(&req->ref);
 		queue_work(req->mount->wq, &op->finish_work);
 	}
+	archil_room_changed(req->mount);
 	archil_slot_put(req->mount, &op->slot, !req->error);
 }
 

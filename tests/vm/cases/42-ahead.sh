@@ -15,7 +15,7 @@ asked() {
 	awk -v op="$1" '$1 == op { n += $2 } END { print n + 0 }' /sys/kernel/debug/archil/"$ID"/status
 }
 total() {
-	awk '$1 ~ /^(LOOKUP|GETATTR|READDIR|READ|READ_SMALL)$/ { n += $2 } END { print n + 0 }' \
+	awk '$1 ~ /^(LOOKUP|GETATTR|READDIR|READ|READ_SMALL|STATFS)$/ { n += $2 } END { print n + 0 }' \
 		/sys/kernel/debug/archil/"$ID"/status
 }
 # costs TEXT MOST CMD...: a test: the command sends no more than so many requests
@@ -67,6 +67,10 @@ is 'also where links point' "$(grep -c ' to/' /tmp/walk.b)" 40
 cold
 costs 'reading it' $((dirs / 3 + files / 3)) bash -c 'tar -cf - -C /mnt/b t | tar -xf - -C /tmp'
 check 'reads what is there' diff -r --no-dereference /mnt/a/t /tmp/t
+must find /mnt/b/t -name x
+costs 'a walk of what was just walked' 0 bash -c 'find /mnt/b/t -printf "%P %s %l\n" | sort >/tmp/walk.b'
+check 'finds the same' cmp /tmp/walk.b <(find /mnt/a/t -printf "%P %s %l\n" | sort)
+costs 'reading it again' 0 bash -c 'tar -cf - -C /mnt/b t | tar -df - -C /mnt/a'
 cold
 costs 'reading many files, one by one' 40 bash -c 'ls -U /mnt/b/t/many >/dev/null
 	for i in $(seq 600); do read -r x </mnt/b/t/many/f$i && [ "$x" = "text $i" ] || exit; done'
@@ -92,6 +96,17 @@ must ls /mnt/b/t/deep/6 >/dev/null
 must mkdir /mnt/b/t/deep/8/made
 is 'and where we made something' "$(names /mnt/b/t/deep/8)" 'a link made'
 must archilctl checkin /mnt/b/t/deep/8/made
+# a symlink is given to nobody
+must ls /mnt/b/t/deep/9 >/dev/null
+must ln -s there /mnt/b/t/deep/9/sym
+is 'a symlink too' "$(names /mnt/b/t/deep/9)" 'a link sym'
+used() { df --output=iused /mnt/b | tail -n 1; }
+before=$(used)
+is 'room is believed' "$(used; asked STATFS)" "$before"$'\n1'
+must archilctl checkout /mnt/b/t/deep/9
+must touch /mnt/b/t/deep/9/{1..10}
+must archilctl checkin /mnt/b/t/deep/9
+is 'until we take of it' $(($(used) - before)) 10
 
 echo '# ---- what others do is seen in time'
 must umount /mnt/b

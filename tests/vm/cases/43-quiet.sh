@@ -48,6 +48,9 @@ find /mnt/a/t | sort >/tmp/names
 
 echo '# ---- everything is in memory'
 quiet 'a walk' walk
+before=$(counter requests)
+must walk >/dev/null
+is 'the next asks not even for room' $(($(counter requests) - before)) 0
 quiet 'a listing' list
 quiet 'names that are not there' missing
 quiet 'reading' read_all
