@@ -222,6 +222,12 @@ set_rtt() {
 cut() { run ip link set "c$1" down; }
 heal() { run ip link set "c$1" up; }
 
+# patience SECONDS: what to give to something that may take so long; four times as much on the kernel
+# that looks for bugs, as tests/vm/image.sh has it
+patience() {
+	if [ -e /sys/kernel/debug/kmemleak ]; then echo $(($1 * 4)); else echo "$1"; fi
+}
+
 # ---- server and agents -----------------------------------------------------
 
 # disk_create NAME: makes a disk, keeps its token in $TOKENS/NAME
@@ -253,7 +259,7 @@ start_server() {
 	in_background server archil-server run "$STORE" --listen "$SERVER_ADDR:$PORT" "$@" \
 		>>"$LOGS/server" 2>&1
 	SERVER_PID=$!
-	wait_until 30 listening "$SERVER_PID" || bail 'the server does not listen'
+	wait_until 120 listening "$SERVER_PID" || bail 'the server does not listen'
 }
 
 # in_background NETNS CMD...: sets $!

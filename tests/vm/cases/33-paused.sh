@@ -23,7 +23,7 @@ if [ "$HOST" = 2 ]; then
 	must cmount 2 shared disk /mnt/a
 	if [ "${BOOT:-1}" -gt 1 ]; then
 		took=$((SECONDS - begin))
-		check "restarted, it mounts within 5 s: $took" test $took -le 5
+		check "restarted, it mounts within $(patience 5) s: $took" test $took -le "$(patience 5)"
 		is 'and owns nothing that was left over' "$(archilctl delegations /mnt/a | awk 'NR > 1')" ''
 		fails_with - 'Read-only' rm /mnt/a/e/synced
 		must archilctl checkout /mnt/a/e

@@ -284,6 +284,8 @@ static void bulk_allowed(const struct trial *t, uint32_t id, uint32_t k, struct 
 			if (op->len > size)
 				set_hole(b, size, op->len, i, i <= k);
 			size = op->len;
+		} else if (op->what == PUNCH && i <= k) {
+			set_hole(b, op->at, end, i, true);
 		}
 	}
 }
@@ -321,7 +323,7 @@ static void say_block(struct compare *c, const struct bulk *b, struct node *n, u
 
 static bool is_ordered(const struct op *op, bool mtime)
 {
-	if (op->what == CREATE || op->what == BULK_CUT || op->what == UTIMES)
+	if (op->what == CREATE || op->what == BULK_CUT || op->what == PUNCH || op->what == UTIMES)
 		return true;
 	return !mtime && op->what != BULK_WRITE;
 }
@@ -480,7 +482,8 @@ static void say_op(const struct trial *t, uint32_t i)
 	printf("    %u %s file %u at %u/n%u", i, what_names[op->what], op->id, op->dir, op->name);
 	if (op->what == RENAME || op->what == EXCHANGE || op->what == LINK)
 		printf(" -> %u/n%u (file %u)", op->dir2, op->name2, op->id2);
-	if (op->what == WRITE || op->what == BULK_WRITE || op->what == CUT || op->what == BULK_CUT)
+	if (op->what == WRITE || op->what == BULK_WRITE || op->what == CUT || op->what == BULK_CUT ||
+	    op->what == PUNCH)
 		printf(" [%u, %u) how %u", op->at, op->at + op->len, op->how);
 	if (op->value)
 		printf(" value %u", op->value);

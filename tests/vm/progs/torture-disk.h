@@ -200,6 +200,19 @@ static int fsync_path(const struct hands *h, const char *path, struct node *n)
 	return rc;
 }
 
+static int punch(const char *path, const struct op *op)
+{
+	int fd = open(path, O_RDWR), rc, err;
+
+	if (fd < 0)
+		return -1;
+	rc = fallocate(fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, op->at, op->len);
+	err = errno;
+	close(fd);
+	errno = err;
+	return rc;
+}
+
 static int release(const struct hands *h, struct op *op)
 {
 	if (give_back(h->top))
@@ -245,6 +258,9 @@ static void perform(struct model *m, struct hands *h, struct op *op)
 		break;
 	case CUT: case BULK_CUT:
 		rc = truncate(path, op->len);
+		break;
+	case PUNCH:
+		rc = punch(path, op);
 		break;
 	case CHMOD:
 		rc = chmod(path, op->value);

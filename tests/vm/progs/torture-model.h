@@ -73,13 +73,13 @@ struct model {
 };
 
 enum what {
-	CREATE, MKDIR, MKSYMLINK, WRITE, CUT, BULK_WRITE, BULK_CUT, CHMOD, UTIMES, SETXATTR, RMXATTR,
+	CREATE, MKDIR, MKSYMLINK, WRITE, CUT, BULK_WRITE, BULK_CUT, PUNCH, CHMOD, UTIMES, SETXATTR, RMXATTR,
 	RENAME, EXCHANGE, LINK, UNLINK, RMDIR, HOLD, FSYNC, SYNCFS, RELEASE, WHATS
 };
 
 static const char *const what_names[WHATS] = {
-	"create", "mkdir", "symlink", "write", "truncate", "bulk write", "bulk truncate", "chmod",
-	"utimes", "setxattr", "removexattr", "rename", "exchange", "link", "unlink", "rmdir", "hold",
+	"create", "mkdir", "symlink", "write", "truncate", "bulk write", "bulk truncate", "punch",
+	"chmod", "utimes", "setxattr", "removexattr", "rename", "exchange", "link", "unlink", "rmdir", "hold",
 	"fsync", "syncfs", "checkin",
 };
 
@@ -98,7 +98,7 @@ struct op {
 	uint32_t id;			/* what is at dir/name, or will be */
 	uint32_t dir, name, dir2, name2;
 	uint32_t id2;			/* what is at dir2/name2, or 0 */
-	uint32_t at, len;		/* WRITE, BULK_WRITE; len: CUT, BULK_CUT */
+	uint32_t at, len;		/* WRITE, BULK_WRITE, PUNCH; len: CUT, BULK_CUT */
 	uint32_t value;			/* mode, time, xattr's value (at: its number) */
 	/* how it went */
 	uint64_t began;			/* ns, by the clock of mtime */
@@ -347,6 +347,9 @@ static void apply(struct model *m, const struct op *op)
 		n->size = op->len;
 		touch(m, n);
 		break;
+	case PUNCH:
+		touch(m, n);
+		break;
 	case CHMOD:
 		n->mode = op->value;
 		n->led = m->n;
@@ -551,7 +554,7 @@ static bool choose_one(struct model *m, uint64_t *r, struct op *op)
 {
 	static const uint8_t weights[WHATS] = {
 		[CREATE] = 14, [MKDIR] = 3, [MKSYMLINK] = 2, [WRITE] = 26, [CUT] = 5, [BULK_WRITE] = 16,
-		[BULK_CUT] = 3, [CHMOD] = 4, [UTIMES] = 2, [SETXATTR] = 4, [RMXATTR] = 3, [RENAME] = 12,
+		[BULK_CUT] = 3, [PUNCH] = 3, [CHMOD] = 4, [UTIMES] = 2, [SETXATTR] = 4, [RMXATTR] = 3, [RENAME] = 12,
 		[EXCHANGE] = 3, [LINK] = 5, [UNLINK] = 9, [RMDIR] = 4, [HOLD] = 2, [FSYNC] = 5, [SYNCFS] = 1,
 		[RELEASE] = 1,
 	};
@@ -585,6 +588,15 @@ static bool choose_one(struct model *m, uint64_t *r, struct op *op)
 			op->len = rnd(r, n->kind == SMALL ? SMALL_MAX : BULK_MAX);
 		if (n->kind == BULK)
 			op->len -= op->len % BLOCK;
+		return true;
+	case PUNCH:
+		/* it waits for what is dirty */
+		n = rnd(r, m->rare) ? NULL : pick(m, r, MASK(BULK), &op->dir, &op->name);
+		if (!n || !n->size)
+			return false;
+		op->id = n->id;
+		op->at = rnd(r, n->size / BLOCK) * BLOCK;
+		op->len = (1 + rnd(r, (n->size - op->at) / BLOCK)) * BLOCK;
 		return true;
 	case CHMOD: case UTIMES: case SETXATTR: case RMXATTR:
 		return choose_attr(m, r, op);

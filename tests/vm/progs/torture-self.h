@@ -65,6 +65,9 @@ static void self_bulk(struct self *s, struct model *f, uint32_t k, bool faults)
 					n->block[b] = 0;
 				size = op->len;
 			}
+			if (op->what == PUNCH && i <= k)
+				for (b = op->at / BLOCK; b < (op->at + op->len) / BLOCK; b++)
+					n->block[b] = n->block[b] == ABSENT ? ABSENT : 0;
 			if (op->what != BULK_WRITE)
 				continue;
 			for (b = size / BLOCK; i <= k && b < op->at / BLOCK; b++)
@@ -130,15 +133,16 @@ static bool self_fits(struct self *s, struct model *next)
 /* ---- what can be wrong ---- */
 
 enum sin {
-	SKIPPED, OLD_CONTENT, NOT_SYNCED, NOBODYS, ELSEWHERE, HOLE, CUT_AWAY, SHORTER, LONGER, EXTRA,
+	SKIPPED, OLD_CONTENT, NOT_SYNCED, NOBODYS, ELSEWHERE, HOLE, CUT_AWAY, PUNCHED, SHORTER, LONGER, EXTRA,
 	MISSING, SWAPPED, HALF_RENAME, OTHER_PAGE, OLD_TIME, SINS
 };
 
 static const char *const sin_names[SINS] = {
 	"an operation in the middle is missing", "small contents older than a later name",
 	"what was synced is lost", "a block that nobody wrote", "a block that was written elsewhere",
-	"a hole in what was synced", "what a truncate cut away is back", "a bulk file shorter than its sync",
-	"a bulk file longer than ever", "a name too many", "a name is missing", "two names swapped",
+	"a hole in what was synced", "what a truncate cut away is back", "what was punched is back",
+	"a bulk file shorter than its sync", "a bulk file longer than ever", "a name too many",
+	"a name is missing", "two names swapped",
 	"both names of a rename", "the second page of a write without the first", "a time that never was",
 };
 
@@ -245,10 +249,30 @@ static bool sin_bulk(struct self *s, enum sin sin)
 		if (n->block[at] <= s->base.before || i > b.firm_upto)
 			return false;
 		for (; i <= k; i++)
-			if (op_of(&s->t, i)->what == BULK_CUT && op_of(&s->t, i)->id == n->id)
+			if ((op_of(&s->t, i)->what == BULK_CUT || op_of(&s->t, i)->what == PUNCH) &&
+			    op_of(&s->t, i)->id == n->id)
 				return false;
 		n->block[at] = 0;
 		return true;
+	case PUNCHED:
+		/* and written before */
+		for (i = k; i && (op_of(&s->t, i)->what != PUNCH || op_of(&s->t, i)->id != n->id); i--)
+			;
+		if (!i)
+			return false;
+		op = op_of(&s->t, i);
+		at = (op->at + rnd(&s->r, op->len)) / BLOCK;
+		if (at >= n->size / BLOCK)
+			return false;
+		while (--i) {
+			op = op_of(&s->t, i);
+			if (op->what != BULK_WRITE || op->id != n->id || op->at > at * BLOCK ||
+			    op->at + op->len <= at * BLOCK)
+				continue;
+			n->block[at] = s->base.before + i;
+			return true;
+		}
+		return false;
 	case CUT_AWAY:
 		for (i = k; i && (op_of(&s->t, i)->what != BULK_CUT || op_of(&s->t, i)->id != n->id); i--)
 			;
