@@ -520,6 +520,22 @@ static int archil_deleg_ask(struct inode *inode)
 	return inode->i_nlink ? 0 : archil_orphan_adopt(inode);
 }
 
+static int archil_lose_inode(struct archil_deleg *d, struct inode *inode, void *arg);
+
+/* It came to cache what was lost when that was cleaned up already. */
+static void archil_lose_late(struct inode *inode)
+{
+	struct archil_deleg *d = archil_deleg_cached(inode);
+
+	if (!d)
+		return;
+	mutex_lock(&d->walk_mutex);
+	if (READ_ONCE(d->cleaned) && READ_ONCE(archil_i(inode)->own) == d)
+		archil_lose_inode(d, inode, NULL);
+	mutex_unlock(&d->walk_mutex);
+	archil_deleg_put(d);
+}
+
 /* What was lost until now is cleaned up. 0 or, if @killable, -EINTR. */
 static int archil_delegs_wait_cleaned(struct archil_mount *m, bool killable)
 {
@@ -554,6 +570,7 @@ int archil_own(struct inode *inode, bool dynamic, struct dentry *dentry, struct 
 			err = archil_delegs_wait_cleaned(archil_mnt(inode->i_sb), true);
 			if (err)
 				return err;
+			archil_lose_late(inode);
 			cleaned = true;
 			continue;
 		}
