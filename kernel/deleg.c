@@ -520,34 +520,6 @@ static int archil_deleg_ask(struct inode *inode)
 	return inode->i_nlink ? 0 : archil_orphan_adopt(inode);
 }
 
-static int archil_lose_inode(struct archil_deleg *d, struct inode *inode, void *arg);
-
-/* It came to cache what was lost when that was cleaned up already. */
-static void archil_lose_late(struct inode *inode)
-{
-	struct archil_deleg *d = archil_deleg_cached(inode);
-
-	if (!d)
-		return;
-	mutex_lock(&d->walk_mutex);
-	if (READ_ONCE(d->cleaned) && READ_ONCE(archil_i(inode)->own) == d)
-		archil_lose_inode(d, inode, NULL);
-	mutex_unlock(&d->walk_mutex);
-	archil_deleg_put(d);
-}
-
-/* What was lost until now is cleaned up. 0 or, if @killable, -EINTR. */
-static int archil_delegs_wait_cleaned(struct archil_mount *m, bool killable)
-{
-	atomic_t *cleaning = &m->delegs.cleaning;
-
-	if (!killable)
-		wait_var_event(cleaning, !atomic_read(cleaning));
-	else if (wait_var_event_killable(cleaning, !atomic_read(cleaning)))
-		return -EINTR;
-	return 0;
-}
-
 int archil_own(struct inode *inode, bool dynamic, struct dentry *dentry, struct archil_deleg **dp)
 {
 	struct archil_inode *ai = archil_i(inode);
@@ -567,10 +539,9 @@ int archil_own(struct inode *inode, bool dynamic, struct dentry *dentry, struct 
 		}
 		if (err == -EIO && !cleaned) {
 			/* A descriptor from before is refused all the same, a new one need not be. */
-			err = archil_delegs_wait_cleaned(archil_mnt(inode->i_sb), true);
+			err = archil_deleg_wait_lost(inode);
 			if (err)
 				return err;
-			archil_lose_late(inode);
 			cleaned = true;
 			continue;
 		}
@@ -716,6 +687,18 @@ int archil_deleg_flush(struct archil_deleg *d, bool killable)
 	return err2 ?: err;
 }
 
+/* What was lost until now is cleaned up. 0 or, if @killable, -EINTR. */
+static int archil_delegs_wait_cleaned(struct archil_mount *m, bool killable)
+{
+	atomic_t *cleaning = &m->delegs.cleaning;
+
+	if (!killable)
+		wait_var_event(cleaning, !atomic_read(cleaning));
+	else if (wait_var_event_killable(cleaning, !atomic_read(cleaning)))
+		return -EINTR;
+	return 0;
+}
+
 int archil_delegs_flush(struct archil_mount *m, bool killable)
 {
 	struct archil_deleg *d;
@@ -811,6 +794,25 @@ static int archil_lose_inode(struct archil_deleg *d, struct inode *inode, void *
 		archil_drop_data(inode);
 	archil_inode_expire(inode);
 	archil_deleg_put(old);
+	return 0;
+}
+
+int archil_deleg_wait_lost(struct inode *inode)
+{
+	int err = archil_delegs_wait_cleaned(archil_mnt(inode->i_sb), true);
+	struct archil_deleg *d;
+
+	if (err)
+		return err;
+	/* It may have come to cache what was lost when that was cleaned up already. */
+	d = archil_deleg_cached(inode);
+	if (!d)
+		return 0;
+	mutex_lock(&d->walk_mutex);
+	if (READ_ONCE(d->cleaned) && READ_ONCE(archil_i(inode)->own) == d)
+		archil_lose_inode(d, inode, NULL);
+	mutex_unlock(&d->walk_mutex);
+	archil_deleg_put(d);
 	return 0;
 }
 

@@ -128,6 +128,8 @@ int archil_deleg_enter(struct inode *inode, struct archil_deleg **dp);
 void archil_deleg_leave(struct archil_deleg *d);
 /* Wait, killably, until it is neither draining nor being revoked; puts the reference. */
 int archil_deleg_wait(struct archil_deleg *d);
+/* Entering said -EIO: wait, killably, until what was lost is cleaned up. Then it may be ours anew. */
+int archil_deleg_wait_lost(struct inode *inode);
 
 /*
  * enter, but waiting and asking as needed, and taking ownership of a regular file by itself

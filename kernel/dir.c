@@ -269,6 +269,7 @@ static struct inode *archil_create_log(struct inode *dir, struct dentry *dentry,
 	struct archil_batch_rec *e;
 	struct archil_deleg *d;
 	struct inode *inode;
+	bool waited = false;
 	u64 seq;
 	int err;
 
@@ -291,6 +292,9 @@ static struct inode *archil_create_log(struct inode *dir, struct dentry *dentry,
 			err = tmp ? 0 : archil_name_again(dir, dentry);
 		} else if (err == -EAGAIN) {
 			err = archil_deleg_wait(d);
+		} else if (err == -EIO && !waited) {
+			waited = true;
+			err = archil_deleg_wait_lost(dir);
 		}
 		if (err)
 			return ERR_PTR(err);
