@@ -152,7 +152,8 @@ smb_serve() {
 		read only = no
 	CONF
 	printf 'bench\nbench\n' | must smbpasswd -c /tmp/smb.conf -s -a root
-	in_background server smbd -F --no-process-group -s /tmp/smb.conf
+	# when it ends it ends its process group
+	in_background server setsid smbd -F --no-process-group -s /tmp/smb.conf
 	SMBD_PID=$!
 	wait_until 30 in_net server bash -c ": <>/dev/tcp/127.0.0.1/445" 2>/dev/null
 }
