@@ -51,7 +51,7 @@ growth_files() {
 }
 
 growth_delegations() {
-	local held=0 size dir=$GROWN.1 DIR=$GROWN.1 n=1000
+	local held=0 size dir=$GROWN.1 DIR=$GROWN.1 n=1000 first=9000000
 	disk_create delegations
 	grown_mount 1 shared delegations
 	# where nobody owns the place, who makes a directory owns it
@@ -62,9 +62,10 @@ growth_delegations() {
 		grow deleg-create "$size" "$n" synced "$dir" files create "$dir/d0000000" "$n"
 		rm -rf "$dir"/d0000000/f*
 		settle
-		grow deleg-grant "$size" 100 files mkdir "$dir" $((size + 9000100)) $((size + 9000000))
+		grow deleg-grant "$size" 100 files mkdir "$dir" $((first + 100)) "$first"
 		settle
-		grow deleg-checkin "$size" 100 lap archilctl checkin "$dir"/d90*
+		grow deleg-checkin "$size" 100 lap archilctl checkin "$dir/d${first%00}"*
+		first=$((first + 100))
 	done
 	must umount "$dir"
 }
