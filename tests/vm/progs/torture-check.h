@@ -15,7 +15,8 @@
  *    up to K; a write that is covered by a sync, or by a rename over another name up to K. A
  *    block is what the last firm operation made it, or what any later write made it (also one
  *    after K: bulk data is outside the order); zeros only if the last firm operation, or a
- *    later one, left a hole there.
+ *    later one, left a hole there. This is said of each of its words: who overwrites a block that
+ *    is on its way to the server may find the old and the new mixed.
  * 5. Its size is at most what it was in state K; at least what it would be if of all
  *    writes only the firm ones had been. A truncate makes it certain only if it was certain.
  * 6. Its times are those of state K, or older ones, back to the last operation whose times are
@@ -246,7 +247,7 @@ static void bulk_allowed(const struct trial *t, uint32_t id, uint32_t k, struct 
 
 	memset(b, 0, sizeof(*b));
 	for (i = 0; i < BLOCKS; i++) {
-		b->firm[i] = i < size / BLOCK ? start->block[i] : ABSENT;
+		b->firm[i] = i < size / BLOCK ? start->bulk.block[i] : ABSENT;
 		b->zero_at[i] = NEVER;
 	}
 	b->low = b->high = size;
@@ -294,9 +295,12 @@ static bool block_allowed(const struct trial *t, const struct bulk *b, uint32_t 
 			  uint32_t who)
 {
 	uint32_t i = who - t->base->before, at = block * BLOCK;
+	struct node *start = node_of((struct model *)t->base, id);
 	const struct op *op;
 
 	if (who == b->firm[block])
+		return true;
+	if (!b->firm_at[block] && b->firm[block] != ABSENT && block_has(&start->bulk, block, who))
 		return true;
 	if (who == 0)
 		return b->zero_at[block] != NEVER && b->zero_at[block] >= b->firm_at[block];
@@ -369,13 +373,16 @@ static void compare_bulk(struct compare *c, struct node *n, struct node *f)
 	if (f->size < b.low || f->size > b.high || f->size % BLOCK)
 		differ(c, n->id, "size %u, should be %u to %u", f->size, b.low, b.high);
 	for (i = 0; i < f->size / BLOCK && i < BLOCKS && (c->all || !c->count); i++) {
-		if (block_allowed(c->t, &b, n->id, i, f->block[i]))
+		if (block_allowed(c->t, &b, n->id, i, f->bulk.block[i]))
 			continue;
-		say_block(c, &b, n, i, f->block[i]);
+		say_block(c, &b, n, i, f->bulk.block[i]);
 		/* one of each sort */
-		while (i + 1 < f->size / BLOCK && f->block[i + 1] == f->block[i])
+		while (i + 1 < f->size / BLOCK && f->bulk.block[i + 1] == f->bulk.block[i])
 			i++;
 	}
+	for (i = 0; i < f->bulk.mixes && (c->all || !c->count); i++)
+		if (!block_allowed(c->t, &b, n->id, f->bulk.mix[i].block, f->bulk.mix[i].who))
+			say_block(c, &b, n, f->bulk.mix[i].block, f->bulk.mix[i].who);
 	compare_time(c, n, f->mtime, b.firm_upto, true);
 	compare_time(c, n, f->ctime, b.firm_upto, false);
 }
@@ -560,7 +567,7 @@ static void settle(struct compare *c)
 		n->changed = n->led = 0;
 		if (n->kind == BULK) {
 			n->size = f->size;
-			memcpy(n->block, f->block, sizeof(n->block));
+			n->bulk = f->bulk;
 		}
 	}
 	for (i = 1; i <= c->t->n + c->t->more; i++) {

@@ -382,24 +382,72 @@ static void scan_wrong(struct scan *s, const char *fmt, ...)
 		wrong("%s: %s", s->path, text);
 }
 
-/* Who wrote a block: all of its words must say the same. */
-static uint32_t block_writer(const uint64_t *words, uint32_t worker, uint32_t id, uint32_t at)
+/* A word of which the first bytes are @a's and the others @b's. */
+static bool is_torn(uint64_t word, uint64_t a, uint64_t b)
 {
-	uint32_t gen = words[0] >> 20 & 0xffffff, i;
+	unsigned int bits;
 
-	if (words[0] && (!gen || words[0] != bulk_word(worker, id, gen, at)))
-		return BLOCK_BAD;
+	for (bits = 8; bits < 64; bits += 8)
+		if (word == ((a & ((1ull << bits) - 1)) | (b >> bits << bits)))
+			return true;
+	return false;
+}
+
+/* Who wrote a word; or BLOCK_BAD. */
+static uint32_t word_writer(uint64_t word, uint32_t worker, uint32_t id, uint32_t at)
+{
+	uint32_t gen = word >> 20 & 0xffffff;
+
+	return !word || (gen && word == bulk_word(worker, id, gen, at)) ? gen : BLOCK_BAD;
+}
+
+static uint64_t word_of(uint32_t gen, uint32_t worker, uint32_t id, uint32_t at)
+{
+	return gen ? bulk_word(worker, id, gen, at) : 0;
+}
+
+/* Who wrote a block. */
+static void scan_block(struct bulk_data *data, uint32_t block, const uint64_t *words, uint32_t worker,
+		       uint32_t id)
+{
+	uint32_t at = block * BLOCK, i, who, last, next;
+
+	last = word_writer(words[0], worker, id, at);
+	block_set(data, block, last);
+	for (i = 1; i < BLOCK / 8 && data->block[block] != BLOCK_BAD; i++) {
+		at += 8;
+		if (words[i] == word_of(last, worker, id, at))
+			continue;
+		who = word_writer(words[i], worker, id, at);
+		next = i + 1 < BLOCK / 8 ? word_writer(words[i + 1], worker, id, at + 8) : BLOCK_BAD;
+		if (next != BLOCK_BAD && next != who &&
+		    is_torn(words[i], word_of(last, worker, id, at), word_of(next, worker, id, at)))
+			continue;
+		if (who == BLOCK_BAD)
+			block_set(data, block, BLOCK_BAD);
+		else if (!block_has(data, block, who))
+			block_mix(data, block, who);
+		last = who;
+	}
+}
+
+/* A block that is nobody's or several writers': what begins where, for people. */
+static void say_words(struct scan *s, uint32_t at, const uint64_t *words)
+{
+	uint32_t i;
+
+	printf("#   %s: block %u, in the words from", s->path, at / BLOCK);
 	for (i = 0; i < BLOCK / 8; i++)
-		if (words[i] != (words[0] ? bulk_word(worker, id, gen, at + i * 8) : 0))
-			return BLOCK_BAD;
-	return gen;
+		if (!i || words[i] - words[i - 1] != !!words[i])
+			printf(" %u: %016lx", i, words[i]);
+	putchar('\n');
 }
 
 static void scan_contents(struct scan *s, struct node *n, uint32_t id, int fd, const struct stat *st)
 {
 	static uint64_t buf[BULK_MAX / 8];
 	ssize_t want = n->kind == SMALL ? SMALL_MAX : BULK_MAX, got = 0, rc = 0;
-	uint32_t at;
+	uint32_t at, mixes = 0;
 
 	n->size = st->st_size;
 	if (st->st_size > want)
@@ -413,8 +461,12 @@ static void scan_contents(struct scan *s, struct node *n, uint32_t id, int fd, c
 	else if (n->kind == SMALL)
 		memcpy(n->data, buf, got);
 	else
-		for (at = 0; at + BLOCK <= got; at += BLOCK)
-			n->block[at / BLOCK] = block_writer(buf + at / 8, s->worker, id, at);
+		for (at = 0; at + BLOCK <= got; at += BLOCK) {
+			scan_block(&n->bulk, at / BLOCK, buf + at / 8, s->worker, id);
+			if (n->bulk.block[at / BLOCK] == BLOCK_BAD || n->bulk.mixes != mixes)
+				say_words(s, at, buf + at / 8);
+			mixes = n->bulk.mixes;
+		}
 }
 
 static void scan_xattrs(struct scan *s, struct node *n, int fd)

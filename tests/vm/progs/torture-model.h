@@ -37,6 +37,7 @@
 #define BULK_MAX	(1u << 20)
 #define BLOCKS		(BULK_MAX / BLOCK)
 #define BLOCK_BAD	0xffffffffu	/* nobody's */
+#define MIXES		32u
 #define TOP		1u		/* id of the worker's directory */
 #define WORKERS		8
 #define SEEN		4
@@ -55,7 +56,13 @@ struct node {
 	union {
 		uint32_t slot[NAMES];	/* ids; 0: free */
 		uint8_t data[SMALL_MAX]; /* zeros behind the size */
-		uint32_t block[BLOCKS];	/* who wrote it; 0: zeros */
+		struct bulk_data {
+			uint32_t block[BLOCKS];	/* who wrote its first word; 0: zeros */
+			struct {
+				uint32_t block, who;
+			} mix[MIXES];		/* who wrote others of its words */
+			uint32_t mixes;
+		} bulk;
 	};
 };
 
@@ -245,6 +252,38 @@ static void small_fill(uint8_t *buf, uint32_t gen, uint32_t at, uint32_t len)
 static uint64_t bulk_word(uint32_t worker, uint32_t id, uint32_t gen, uint32_t at)
 {
 	return (uint64_t)(worker << 16 | (id & 0xffff)) << 44 | (uint64_t)(gen & 0xffffff) << 20 | at / 8;
+}
+
+/* A block is now of @who. */
+static void block_set(struct bulk_data *data, uint32_t block, uint32_t who)
+{
+	uint32_t i;
+
+	data->block[block] = who;
+	for (i = data->mixes; i--; )
+		if (data->mix[i].block == block)
+			data->mix[i] = data->mix[--data->mixes];
+}
+
+/* And in part of @who. */
+static void block_mix(struct bulk_data *data, uint32_t block, uint32_t who)
+{
+	if (data->mixes == MIXES) {
+		block_set(data, block, BLOCK_BAD);
+		return;
+	}
+	data->mix[data->mixes].block = block;
+	data->mix[data->mixes++].who = who;
+}
+
+static bool block_has(const struct bulk_data *data, uint32_t block, uint32_t who)
+{
+	uint32_t i;
+
+	for (i = 0; i < data->mixes; i++)
+		if (data->mix[i].block == block && data->mix[i].who == who)
+			return true;
+	return data->block[block] == who;
 }
 
 /* ---- doing an operation ---- */

@@ -52,7 +52,8 @@ static void self_bulk(struct self *s, struct model *f, uint32_t k, bool faults)
 		size = start ? start->size : 0;
 		bulk_allowed(&s->t, n->id, k, &firm);	/* for firm_upto only */
 		for (b = 0; b < BLOCKS; b++)
-			n->block[b] = b < size / BLOCK ? start->block[b] : ABSENT;
+			n->bulk.block[b] = b < size / BLOCK ? start->bulk.block[b] : ABSENT;
+		n->bulk.mixes = 0;
 		for (i = 1; i <= (faults ? s->t.n : k); i++) {
 			const struct op *op = op_of(&s->t, i);
 
@@ -60,28 +61,33 @@ static void self_bulk(struct self *s, struct model *f, uint32_t k, bool faults)
 				continue;
 			if (op->what == BULK_CUT && i <= k) {
 				for (b = op->len / BLOCK; b < BLOCKS; b++)
-					n->block[b] = ABSENT;
+					block_set(&n->bulk, b, ABSENT);
 				for (b = size / BLOCK; b < op->len / BLOCK; b++)
-					n->block[b] = 0;
+					block_set(&n->bulk, b, 0);
 				size = op->len;
 			}
 			if (op->what == PUNCH && i <= k)
 				for (b = op->at / BLOCK; b < (op->at + op->len) / BLOCK; b++)
-					n->block[b] = n->block[b] == ABSENT ? ABSENT : 0;
+					block_set(&n->bulk, b,
+						  n->bulk.block[b] == ABSENT ? ABSENT : 0);
 			if (op->what != BULK_WRITE)
 				continue;
 			for (b = size / BLOCK; i <= k && b < op->at / BLOCK; b++)
-				n->block[b] = 0;
+				block_set(&n->bulk, b, 0);
 			for (b = op->at / BLOCK; b < (op->at + op->len) / BLOCK; b++)
 				if (i <= firm.firm_upto || !faults || rnd(&s->r, 8))
-					n->block[b] = s->base.before + i;
+					block_set(&n->bulk, b, s->base.before + i);
+				else if (n->bulk.block[b] != ABSENT && n->bulk.mixes < MIXES &&
+					 rnd(&s->r, 2))
+					block_mix(&n->bulk, b, s->base.before + i);
 			if (i <= k && size < op->at + op->len)
 				size = op->at + op->len;
 		}
-		for (b = 0; b < size / BLOCK && n->block[b] != ABSENT; b++)
+		for (b = 0; b < size / BLOCK && n->bulk.block[b] != ABSENT; b++)
 			;
 		n->size = b * BLOCK;
-		memset(n->block + b, 0, (BLOCKS - b) * sizeof(n->block[0]));
+		for (; b < BLOCKS; b++)
+			block_set(&n->bulk, b, 0);
 	}
 }
 
@@ -133,13 +139,14 @@ static bool self_fits(struct self *s, struct model *next)
 /* ---- what can be wrong ---- */
 
 enum sin {
-	SKIPPED, OLD_CONTENT, NOT_SYNCED, NOBODYS, ELSEWHERE, HOLE, CUT_AWAY, PUNCHED, SHORTER, LONGER, EXTRA,
+	SKIPPED, OLD_CONTENT, NOT_SYNCED, NOBODYS, ELSEWHERE, MIXED, HOLE, CUT_AWAY, PUNCHED, SHORTER, LONGER, EXTRA,
 	MISSING, SWAPPED, HALF_RENAME, OTHER_PAGE, OLD_TIME, SINS
 };
 
 static const char *const sin_names[SINS] = {
 	"an operation in the middle is missing", "small contents older than a later name",
 	"what was synced is lost", "a block that nobody wrote", "a block that was written elsewhere",
+	"a block that was in part written elsewhere",
 	"a hole in what was synced", "what a truncate cut away is back", "what was punched is back",
 	"a bulk file shorter than its sync", "a bulk file longer than ever", "a name too many",
 	"a name is missing", "two names swapped",
@@ -232,27 +239,30 @@ static bool sin_bulk(struct self *s, enum sin sin)
 	at = rnd(&s->r, n->size / BLOCK);
 	switch (sin) {
 	case NOBODYS:
-		n->block[at] = BLOCK_BAD;
+		n->bulk.block[at] = BLOCK_BAD;
 		return true;
-	case ELSEWHERE:
+	case ELSEWHERE: case MIXED:
 		/* a write of another place of this file, or of another file */
 		i = 1 + rnd(&s->r, k);
 		op = op_of(&s->t, i);
 		if (op->what != BULK_WRITE || (op->id == n->id && op->at <= at * BLOCK &&
 					       at * BLOCK < op->at + op->len))
 			return false;
-		n->block[at] = s->base.before + i;
+		if (sin == MIXED)
+			block_mix(&n->bulk, at, s->base.before + i);
+		else
+			n->bulk.block[at] = s->base.before + i;
 		return true;
 	case HOLE:
 		/* written and synced, and no hole since */
-		i = n->block[at] - s->base.before;
-		if (n->block[at] <= s->base.before || i > b.firm_upto)
+		i = n->bulk.block[at] - s->base.before;
+		if (n->bulk.block[at] <= s->base.before || i > b.firm_upto)
 			return false;
 		for (; i <= k; i++)
 			if ((op_of(&s->t, i)->what == BULK_CUT || op_of(&s->t, i)->what == PUNCH) &&
 			    op_of(&s->t, i)->id == n->id)
 				return false;
-		n->block[at] = 0;
+		n->bulk.block[at] = 0;
 		return true;
 	case PUNCHED:
 		/* and written before */
@@ -269,7 +279,7 @@ static bool sin_bulk(struct self *s, enum sin sin)
 			if (op->what != BULK_WRITE || op->id != n->id || op->at > at * BLOCK ||
 			    op->at + op->len <= at * BLOCK)
 				continue;
-			n->block[at] = s->base.before + i;
+			n->bulk.block[at] = s->base.before + i;
 			return true;
 		}
 		return false;
@@ -283,7 +293,7 @@ static bool sin_bulk(struct self *s, enum sin sin)
 			if (op->what != BULK_WRITE || op->id != n->id || op->at > at * BLOCK ||
 			    op->at + op->len <= at * BLOCK)
 				continue;
-			n->block[at] = s->base.before + i;
+			n->bulk.block[at] = s->base.before + i;
 			return true;
 		}
 		return false;
@@ -302,7 +312,7 @@ static bool sin_bulk(struct self *s, enum sin sin)
 		n->size = node_of(&s->m, n->id)->size - BLOCK;
 		return true;
 	case LONGER:
-		n->block[n->size / BLOCK] = 0;
+		n->bulk.block[n->size / BLOCK] = 0;
 		n->size += BLOCK;
 		return n->size <= BULK_MAX;
 	default:
