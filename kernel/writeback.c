@@ -318,8 +318,8 @@ static int archil_size_append(struct inode *inode, struct archil_deleg *d,
 			      struct archil_batch_rec *e, u32 cuts)
 {
 	struct archil_inode *ai = archil_i(inode);
-	bool grows = e->rec.valid & ARCHIL_SET_SIZE_UP;
 	u64 size = e->rec.size, seq;
+	u32 valid = e->rec.valid;
 	int err = 0;
 
 	spin_lock(&inode->i_lock);
@@ -330,11 +330,15 @@ static int archil_size_append(struct inode *inode, struct archil_deleg *d,
 	if (err)
 		goto out;
 	seq = archil_log_append(d, e);
-	if (!seq)
+	if (!seq) {
+		/* Lost; until that is cleaned up, it shows that something was not durable. */
+		if (valid & ARCHIL_SET_MTIME)
+			set_bit(ARCHIL_I_TIMES, &ai->flags);
 		goto out;
+	}
 	spin_lock(&ai->lock);
 	ai->size_seq = seq;
-	if (grows)
+	if (valid & ARCHIL_SET_SIZE_UP)
 		ai->logged_size = max(ai->logged_size, size);
 	spin_unlock(&ai->lock);
 out:
@@ -475,8 +479,11 @@ int archil_sync_inode(struct inode *inode, bool killable)
 	d = archil_deleg_of(inode, NULL);
 	if (d)
 		err = archil_log_wait(d, 0, killable);
-	/* Lost: who calls reports the error that cleaning up records, not the next one to ask. */
-	if (err == -EIO && killable && READ_ONCE(d->state) == ARCHIL_OWN_TAKEN &&
+	/*
+	 * Lost: who calls reports the error that cleaning up records, not the next one to ask. Also if
+	 * the log lost nothing: what would have gone there by now may be lost, as a size is.
+	 */
+	if (d && err != -EINTR && killable && READ_ONCE(d->state) == ARCHIL_OWN_TAKEN &&
 	    wait_event_killable(d->wait, READ_ONCE(d->cleaned)))
 		err = -EINTR;
 	archil_deleg_put(d);

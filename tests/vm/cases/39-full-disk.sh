@@ -45,7 +45,7 @@ echo '# ---- two clients fill it'
 # The second begins first, so that what it gives back later is worth something.
 full /mnt/b/b & pid=$!
 has_much() { [ -e /mnt/b/b/chunk/150 ]; }
-must wait_until 60 has_much
+must wait_until "$(patience 60)" has_much
 check 'on one client' full /mnt/a/a
 check 'on the other' wait $pid
 check 'the disk is full' test "$(kib_avail /mnt/a)" -lt 8192
