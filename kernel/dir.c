@@ -336,6 +336,7 @@ static struct inode *archil_create_log(struct inode *dir, struct dentry *dentry,
 	if (!err)
 		return inode;
 	iput(inode);
+	archil_dir_incomplete(dir);
 	d_drop(dentry);
 	return ERR_PTR(err);
 out:

@@ -39,12 +39,16 @@ static void archil_d_release(struct dentry *dentry)
 		kfree_rcu(name, rcu);
 }
 
-/* A name leaves the cache: its directory is not complete any more, first of all. */
+/*
+ * A name leaves the cache: its directory is not complete any more, first of all. What is not hashed
+ * is no name, but what was removed while open or had another renamed over it; who drops a
+ * name that is there says so (archil_dir_incomplete()).
+ */
 static void archil_d_prune(struct dentry *dentry)
 {
 	struct inode *dir;
 
-	if (!d_is_negative(dentry) && !IS_ROOT(dentry)) {
+	if (!d_is_negative(dentry) && !d_unhashed(dentry) && !IS_ROOT(dentry)) {
 		dir = d_inode(dentry->d_parent);
 		if (dir)
 			archil_dir_incomplete(dir);

@@ -58,6 +58,9 @@ quiet 'git status' git_status
 quiet 'creating, writing, renaming, linking, removing' bash -c '
 	cd /mnt/a/t && mkdir new && for i in $(seq 100); do echo $i >new/$i; done &&
 	mv new newer && ln newer/1 newer/one && rm -r newer/2* && ls -l newer && chmod 700 newer'
+quiet 'names that are not there, beside what was replaced, and removed while open' bash -c '
+	cd /mnt/a/t && echo 1 >one && echo 2 >two && mv two one && [ ! -e two ] && [ ! -e three ] &&
+	exec 3<one && rm one && exec 3<&- && [ ! -e one ] && [ ! -e four ] && ls'
 sleep 2
 quiet 'a walk after a while' walk
 
