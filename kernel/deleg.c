@@ -48,6 +48,7 @@ void archil_delegs_init(struct archil_mount *m)
 
 	spin_lock_init(&ds->lock);
 	ds->numbers = RB_ROOT;
+	ds->stirred = RB_ROOT;
 	hash_init(ds->inos);
 	mutex_init(&ds->checkout_mutex);
 	mutex_init(&ds->orphan_mutex);
@@ -90,15 +91,20 @@ void archil_deleg_put(struct archil_deleg *d)
 	kfree_rcu(d, rcu);
 }
 
-/* The first with a number of at least this. */
-static struct archil_deleg *archil_deleg_from(struct archil_delegs *ds, u64 number)
+/* Both trees of delegations are by number; @at is where in a delegation its node is. */
+static struct archil_deleg *archil_deleg_of_node(struct rb_node *node, size_t at)
 {
-	struct rb_node *node = ds->numbers.rb_node;
-	struct archil_deleg *d, *found = NULL;
+	return (void *)node - at;
+}
 
-	lockdep_assert_held(&ds->lock);
+/* The first with a number of at least this. */
+static struct archil_deleg *archil_tree_from(struct rb_root *tree, size_t at, u64 number)
+{
+	struct archil_deleg *d, *found = NULL;
+	struct rb_node *node = tree->rb_node;
+
 	while (node) {
-		d = rb_entry(node, struct archil_deleg, by_number);
+		d = archil_deleg_of_node(node, at);
 		if (d->number >= number) {
 			found = d;
 			node = node->rb_left;
@@ -110,23 +116,44 @@ static struct archil_deleg *archil_deleg_from(struct archil_delegs *ds, u64 numb
 }
 
 /* False: there is one of that number. */
-static bool archil_deleg_insert(struct archil_delegs *ds, struct archil_deleg *d)
+static bool archil_tree_insert(struct rb_root *tree, size_t at, struct archil_deleg *d)
 {
-	struct rb_node **link = &ds->numbers.rb_node, *parent = NULL;
+	struct rb_node **link = &tree->rb_node, *parent = NULL;
+	struct rb_node *node = (void *)d + at;
 	u64 number;
 
 	while (*link) {
 		parent = *link;
-		number = rb_entry(parent, struct archil_deleg, by_number)->number;
+		number = archil_deleg_of_node(parent, at)->number;
 		if (d->number == number)
 			return false;
 		link = d->number < number ? &parent->rb_left : &parent->rb_right;
 	}
-	rb_link_node(&d->by_number, parent, link);
-	rb_insert_color(&d->by_number, &ds->numbers);
+	rb_link_node(node, parent, link);
+	rb_insert_color(node, tree);
+	return true;
+}
+
+static struct archil_deleg *archil_deleg_from(struct archil_delegs *ds, u64 number)
+{
+	lockdep_assert_held(&ds->lock);
+	return archil_tree_from(&ds->numbers, offsetof(struct archil_deleg, by_number), number);
+}
+
+static bool archil_deleg_insert(struct archil_delegs *ds, struct archil_deleg *d)
+{
+	if (!archil_tree_insert(&ds->numbers, offsetof(struct archil_deleg, by_number), d))
+		return false;
 	hash_add_rcu(ds->inos, &d->by_ino, d->ino);
 	WRITE_ONCE(ds->count, ds->count + 1);
 	return true;
+}
+
+static void archil_deleg_unstir(struct archil_delegs *ds, struct archil_deleg *d)
+{
+	if (d->stirred)
+		rb_erase(&d->by_stirred, &ds->stirred);
+	WRITE_ONCE(d->stirred, false);
 }
 
 /* False: it was not there any more. */
@@ -140,6 +167,7 @@ static bool archil_deleg_erase(struct archil_delegs *ds, struct archil_deleg *d,
 	WRITE_ONCE(d->state, state);
 	rb_erase(&d->by_number, &ds->numbers);
 	RB_CLEAR_NODE(&d->by_number);
+	archil_deleg_unstir(ds, d);
 	hash_del_rcu(&d->by_ino);
 	WRITE_ONCE(ds->count, ds->count - 1);
 	return true;
@@ -687,6 +715,55 @@ int archil_deleg_flush(struct archil_deleg *d, bool killable)
 	return err2 ?: err;
 }
 
+/* ---- what is not durable ---- */
+
+void archil_deleg_stir_locked(struct archil_deleg *d)
+{
+	struct archil_delegs *ds = &d->mount->delegs;
+
+	lockdep_assert_held(&ds->lock);
+	if (d->stirred || RB_EMPTY_NODE(&d->by_number))
+		return;
+	archil_tree_insert(&ds->stirred, offsetof(struct archil_deleg, by_stirred), d);
+	WRITE_ONCE(d->stirred, true);
+}
+
+void archil_deleg_do_stir(struct archil_deleg *d)
+{
+	struct archil_delegs *ds = &d->mount->delegs;
+
+	spin_lock(&ds->lock);
+	archil_deleg_stir_locked(d);
+	spin_unlock(&ds->lock);
+}
+
+/* All of its log was durable. If it still is, nobody asks until something is appended. */
+static void archil_deleg_calm(struct archil_deleg *d)
+{
+	struct archil_delegs *ds = &d->mount->delegs;
+
+	spin_lock(&ds->lock);
+	archil_deleg_unstir(ds, d);
+	smp_mb(); /* calm before we look; pairs with archil_deleg_stir() */
+	if (!archil_log_idle(d))
+		archil_deleg_stir_locked(d);
+	spin_unlock(&ds->lock);
+}
+
+/* The first that is stirred with a number above this one, with a reference; or NULL. */
+static struct archil_deleg *archil_stirred_above(struct archil_mount *m, u64 number)
+{
+	struct archil_delegs *ds = &m->delegs;
+	struct archil_deleg *d;
+
+	spin_lock(&ds->lock);
+	d = archil_tree_from(&ds->stirred, offsetof(struct archil_deleg, by_stirred), number + 1);
+	if (d)
+		refcount_inc(&d->ref);
+	spin_unlock(&ds->lock);
+	return d;
+}
+
 /* What was lost until now is cleaned up. 0 or, if @killable, -EINTR. */
 static int archil_delegs_wait_cleaned(struct archil_mount *m, bool killable)
 {
@@ -702,18 +779,24 @@ static int archil_delegs_wait_cleaned(struct archil_mount *m, bool killable)
 int archil_delegs_flush(struct archil_mount *m, bool killable)
 {
 	struct archil_deleg *d;
-	u64 number;
 	int err, ret = 0;
+	u64 number;
 
 	/* All logs begin to move before the first is waited for. */
 	archil_delegs_kick(m);
-	for (number = 0; (d = archil_deleg_above(m, number)); archil_deleg_put(d)) {
+	ret = archil_dirty_flush(m, killable);
+	if (ret == -EINTR)
+		return ret;
+	archil_delegs_kick(m);
+	for (number = 0; (d = archil_stirred_above(m, number)); archil_deleg_put(d)) {
 		number = d->number;
-		err = archil_deleg_flush(d, killable);
+		err = archil_log_wait(d, 0, killable);
 		if (err == -EINTR) {
 			archil_deleg_put(d);
 			return err;
 		}
+		if (!err)
+			archil_deleg_calm(d);
 		ret = ret ?: err;
 	}
 	/* What was lost is said by the call that waited for it, not by the next one. */
@@ -727,9 +810,11 @@ void archil_delegs_kick(struct archil_mount *m)
 	struct archil_deleg *d;
 	u64 number;
 
-	for (number = 0; (d = archil_deleg_above(m, number)); archil_deleg_put(d)) {
+	for (number = 0; (d = archil_stirred_above(m, number)); archil_deleg_put(d)) {
 		number = d->number;
-		if (!archil_log_idle(d))
+		if (archil_log_idle(d))
+			archil_deleg_calm(d);
+		else
 			archil_log_kick(d);
 	}
 }

@@ -24,6 +24,8 @@ struct archil_deleg {
 	refcount_t ref;			/* the tables (while there), each inode that caches it, users */
 	struct rcu_head rcu;
 	struct rb_node by_number;	/* delegs->numbers; protected by delegs->lock */
+	struct rb_node by_stirred;	/* delegs->stirred, if @stirred; protected by delegs->lock */
+	bool stirred;			/* something in its log may not be durable; delegs->lock, READ_ONCE */
 	struct hlist_node by_ino;	/* delegs->inos; RCU, changed under delegs->lock */
 	struct archil_mount *mount;	/* lives longer */
 
@@ -62,6 +64,7 @@ struct archil_deleg {
 struct archil_delegs {
 	spinlock_t lock;
 	struct rb_root numbers;		/* protected by lock */
+	struct rb_root stirred;		/* those with something in the log, by number; lock */
 	DECLARE_HASHTABLE(inos, ARCHIL_DELEG_HASH_BITS);	/* RCU, changed under lock */
 	unsigned int count;		/* changed under lock */
 	u32 epoch;			/* moves when anything changes delegations by rename, link, unlink */
@@ -149,6 +152,16 @@ int archil_not_owned(struct inode *inode);
 int archil_deleg_quiesce_wait(struct archil_deleg *d);
 /* Not given back after all. */
 void archil_deleg_resume(struct archil_deleg *d);
+/* Something was appended to its log. delegs->lock is not held; with it: locked. */
+void archil_deleg_do_stir(struct archil_deleg *d);
+void archil_deleg_stir_locked(struct archil_deleg *d);
+static inline void archil_deleg_stir(struct archil_deleg *d)
+{
+	smp_mb(); /* appended before we look; pairs with archil_deleg_calm() */
+	if (!READ_ONCE(d->stirred))
+		archil_deleg_do_stir(d);
+}
+
 /* Write back everything in it and wait. 0, -EINTR (if @killable), -EIO. */
 int archil_deleg_flush(struct archil_deleg *d, bool killable);
 /*

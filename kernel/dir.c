@@ -517,6 +517,8 @@ static int archil_link(struct dentry *old, struct inode *dir, struct dentry *den
 				archil_dir_list(dir, dentry, archil_i(dir)->next_cookie++);
 				archil_inode_linked(inode, seq, now, 1);
 				archil_orphan_cancel(inode);
+				if (S_ISREG(inode->i_mode) && archil_inode_dirty(inode))
+					archil_mark_dirty(inode);	/* it has a name again */
 				archil_dir_changed(dir, seq, now, 0);
 				archil_name_seen(dentry, d->commit);
 				ihold(inode);

@@ -192,7 +192,7 @@ static u64 archil_log_last(const struct archil_log *log)
 	return archil_log_open_empty(log) ? log->next_seq - 1 : log->next_seq;
 }
 
-u64 archil_log_append(struct archil_deleg *d, struct archil_batch_rec *e)
+u64 archil_log_append_locked(struct archil_deleg *d, struct archil_batch_rec *e)
 {
 	s64 size = archil_record_size(&e->rec), bytes;
 	struct archil_log *log = &d->log;
@@ -235,6 +235,15 @@ u64 archil_log_append(struct archil_deleg *d, struct archil_batch_rec *e)
 		archil_log_junk_add(m, junk);
 	if (unlikely(empty))
 		wake_up_all(&log->wait);
+	return seq;
+}
+
+u64 archil_log_append(struct archil_deleg *d, struct archil_batch_rec *e)
+{
+	u64 seq = archil_log_append_locked(d, e);
+
+	if (seq)
+		archil_deleg_stir(d);
 	return seq;
 }
 

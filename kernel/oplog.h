@@ -73,6 +73,8 @@ void archil_log_junk_free(struct archil_mount *m);
  * inside archil_deleg_enter(), or drains. Never blocks.
  */
 u64 archil_log_append(struct archil_deleg *d, struct archil_batch_rec *e);
+/* The same under delegs->lock: archil_deleg_stir_locked() follows. */
+u64 archil_log_append_locked(struct archil_deleg *d, struct archil_batch_rec *e);
 
 /* Begin to send what is open, and send all of it. Never blocks. */
 void archil_log_kick(struct archil_deleg *d);

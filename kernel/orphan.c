@@ -132,7 +132,8 @@ void archil_orphan_release(struct inode *inode, struct archil_deleg *d)
 	default:
 		/* Under the lock: a drain that begins now waits for it. */
 		WRITE_ONCE(d->released, !d->origin);
-		archil_log_append(d, e);
+		archil_log_append_locked(d, e);
+		archil_deleg_stir_locked(d);
 	}
 	spin_unlock(&m->delegs.lock);
 	if (!d->origin)
@@ -147,7 +148,8 @@ void archil_orphans_go_on(struct archil_deleg *d)
 	while ((e = d->releases)) {
 		d->releases = e->next;
 		WRITE_ONCE(d->released, !d->origin);
-		archil_log_append(d, e);
+		archil_log_append_locked(d, e);
+		archil_deleg_stir_locked(d);
 	}
 }
 

@@ -196,37 +196,6 @@ static void archil_readahead(struct readahead_control *rac)
 
 /* ---- being dirty ---- */
 
-void archil_mark_dirty(struct inode *inode)
-{
-	struct archil_inode *ai = archil_i(inode);
-	struct archil_mount *m = archil_mnt(inode->i_sb);
-
-	smp_mb(); /* dirty before we look; pairs with archil_commit_inode() */
-	if (!list_empty_careful(&ai->dirty_list))
-		return;
-	spin_lock(&m->dirty_lock);
-	if (list_empty(&ai->dirty_list)) {
-		ihold(inode);
-		list_add_tail(&ai->dirty_list, &m->dirty);
-	}
-	spin_unlock(&m->dirty_lock);
-	archil_commit_soon(m);
-}
-
-void archil_unmark_dirty(struct inode *inode)
-{
-	struct archil_inode *ai = archil_i(inode);
-	struct archil_mount *m = archil_mnt(inode->i_sb);
-	bool was;
-
-	spin_lock(&m->dirty_lock);
-	was = !list_empty(&ai->dirty_list);
-	list_del_init(&ai->dirty_list);
-	spin_unlock(&m->dirty_lock);
-	if (was)
-		iput(inode);	/* not the last reference */
-}
-
 bool archil_inode_dirty(struct inode *inode)
 {
 	struct archil_inode *ai = archil_i(inode);

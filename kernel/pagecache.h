@@ -49,10 +49,6 @@ void archil_blocks_add(struct inode *inode, s64 bytes);
 void archil_credit_of_clean(struct inode *inode);
 /* Small contents of it are in the log and not durable: so its pages can not be clean yet. */
 bool archil_content_pending(struct inode *inode);
-/* It is dirty: look at it at the next commit. */
-void archil_mark_dirty(struct inode *inode);
-/* It lost its last name: nothing of it is written back for the sake of commit=. */
-void archil_unmark_dirty(struct inode *inode);
 /*
  * Write the pages back, wait, and append the size and times that this makes
  * true. 0, -EINTR if @killable, -ENOMEM. Errors of the writes are in the mapping.

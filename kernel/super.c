@@ -81,8 +81,6 @@ void archil_mounts_of(struct net *net, void (*fn)(struct archil_mount *m))
 	mutex_unlock(&archil_mounts_lock);
 }
 
-static void archil_commit_work(struct work_struct *work);
-
 static struct archil_mount *archil_mount_new(struct net *net)
 {
 	struct archil_mount *m = kzalloc(sizeof(*m), GFP_KERNEL);
@@ -96,12 +94,10 @@ static struct archil_mount *archil_mount_new(struct net *net)
 	m->cache_ttl = 1;
 	m->commit = 5;
 	m->timeo = 30;
-	spin_lock_init(&m->dirty_lock);
 	spin_lock_init(&m->room.lock);
-	INIT_LIST_HEAD(&m->dirty);
 	init_waitqueue_head(&m->writes_wait);
 	init_waitqueue_head(&m->backlog_wait);
-	INIT_DELAYED_WORK(&m->commit_work, archil_commit_work);
+	archil_dirty_init(m);
 	archil_transport_init(m);
 	archil_delegs_init(m);
 	archil_space_init(m);
@@ -118,68 +114,10 @@ static struct archil_mount *archil_mount_new(struct net *net)
 	return m;
 }
 
-/* ---- writing back in the background ---- */
-
-void archil_commit_soon(struct archil_mount *m)
-{
-	if (!delayed_work_pending(&m->commit_work))
-		queue_delayed_work(m->wq, &m->commit_work, m->commit * HZ);
-}
-
-void archil_commit_now(struct archil_mount *m)
-{
-	if (!test_and_set_bit(ARCHIL_COMMIT_NOW, &m->commit_flags))
-		mod_delayed_work(m->wq, &m->commit_work, 0);
-}
-
-/* Write one inode back, or find that it is clean. Puts the list's reference. */
-static void archil_commit_inode(struct archil_inode *ai)
-{
-	struct inode *inode = &ai->vfs;
-
-	/* A file without a name that nobody has open any more just goes. */
-	if (inode->i_nlink || atomic_read(&inode->i_count) > 1) {
-		/* Small contents are clean when the log is: there is nothing to do but to send that. */
-		if (!archil_content_pending(inode))
-			filemap_flush(inode->i_mapping);
-		archil_size_update(inode);
-		smp_mb(); /* off the list before we look; pairs with archil_mark_dirty() */
-		if (archil_inode_dirty(inode) && !READ_ONCE(archil_mnt(inode->i_sb)->dying))
-			archil_mark_dirty(inode);
-	}
-	iput(inode);
-}
-
-static void archil_commit_pass(struct archil_mount *m)
-{
-	struct archil_inode *ai;
-	LIST_HEAD(todo);
-
-	spin_lock(&m->dirty_lock);
-	list_splice_init(&m->dirty, &todo);
-	while ((ai = list_first_entry_or_null(&todo, struct archil_inode, dirty_list))) {
-		list_del_init(&ai->dirty_list);
-		spin_unlock(&m->dirty_lock);
-		archil_commit_inode(ai);
-		cond_resched();
-		spin_lock(&m->dirty_lock);
-	}
-	spin_unlock(&m->dirty_lock);
-	archil_delegs_kick(m);
-}
-
-static void archil_commit_work(struct work_struct *work)
-{
-	struct archil_mount *m = container_of(to_delayed_work(work), struct archil_mount,
-					      commit_work);
-
-	clear_bit(ARCHIL_COMMIT_NOW, &m->commit_flags);
-	archil_commit_pass(m);
-}
+/* ---- syncing ---- */
 
 int archil_mount_sync(struct archil_mount *m)
 {
-	archil_delegs_kick(m);
 	return archil_delegs_flush(m, true);
 }
 
@@ -238,7 +176,7 @@ static void archil_mount_end(struct archil_mount *m)
 	mutex_unlock(&archil_mounts_lock);
 	archil_transport_exit(m);
 	/* Orphans evicted last were appended, and asked for a commit. */
-	cancel_delayed_work_sync(&m->commit_work);
+	archil_commit_cancel(m);
 	archil_ahead_exit(m);
 	flush_workqueue(m->wq);
 	archil_logs_settle();
@@ -260,9 +198,7 @@ static void archil_kill_sb(struct super_block *sb)
 		archil_delegs_flush(m, false);
 		/* Whatever is still dirty could not be written: its inodes go all the same. */
 		WRITE_ONCE(m->dying, true);
-		cancel_delayed_work_sync(&m->commit_work);
-		archil_commit_pass(m);
-		cancel_delayed_work_sync(&m->commit_work);
+		archil_dirty_drop(m);
 		archil_delegs_unpin(m);
 		/*
 		 * Requests of killed callers, and what was lost or given back just now, let

@@ -18,6 +18,7 @@
 #include "sync.h"
 #include "transport.h"
 #include "deleg.h"
+#include "dirty.h"
 
 /* What the server said of its room, for statfs(). */
 struct archil_room {
@@ -27,8 +28,6 @@ struct archil_room {
 	bool known;
 	bool valid;			/* nothing of ours has changed since, that we know of */
 };
-
-enum { ARCHIL_COMMIT_NOW };		/* archil_commit_now() was called */
 
 struct archil_mount {
 	refcount_t ref;			/* superblock, upcalls in flight */
@@ -60,15 +59,12 @@ struct archil_mount {
 	struct archil_ahead ahead;
 	struct archil_smalls smalls;
 
-	spinlock_t dirty_lock;
-	struct list_head dirty;		/* archil_inode.dirty_list: what is to be written back */
+	struct archil_dirty dirty;
 
 	atomic_t writes;		/* WRITEs in flight */
 	wait_queue_head_t writes_wait;	/* for fewer */
 
 	struct workqueue_struct *wq;	/* WQ_MEM_RECLAIM: write-back, revocation, the log */
-	struct delayed_work commit_work; /* within commit seconds while anything is not durable */
-	unsigned long commit_flags;	/* ARCHIL_COMMIT_*, atomic bit operations */
 	bool dying;			/* being unmounted */
 	atomic_t backlog;		/* log records not acknowledged, of all delegations */
 	atomic64_t backlog_bytes;	/* and of what is about to be appended */
@@ -93,11 +89,6 @@ void archil_mounts_of(struct net *net, void (*fn)(struct archil_mount *m));
 
 /* End the session without writing back: everything that waits gets EIO. */
 void archil_mount_abort(struct archil_mount *m);
-
-/* Something is not durable: the next commit comes within commit seconds. */
-void archil_commit_soon(struct archil_mount *m);
-/* There is much of it: the next commit comes at once. */
-void archil_commit_now(struct archil_mount *m);
 
 /* Something of ours may have taken or given back room on the server. From any context. */
 static inline void archil_room_changed(struct archil_mount *m)

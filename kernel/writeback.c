@@ -421,7 +421,7 @@ void archil_size_work(struct work_struct *work)
 	    mapping_tagged(ai->vfs.i_mapping, PAGECACHE_TAG_WRITEBACK))
 		return;
 	d = archil_deleg_cached(&ai->vfs);
-	if (d && !atomic_read(&d->flushing))
+	if (d && !atomic_read(&d->flushing) && !atomic_read(&d->mount->dirty.flushing))
 		archil_log_kick(d);
 	archil_deleg_put(d);
 }
