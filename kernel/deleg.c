@@ -30,6 +30,8 @@
  *    memory, and what lies beneath a directory can be told.
  * 7. Where its word is too old, names in memory tell what may cover an inode. That is
  *    good enough to not believe what was read before the grant, and for nothing else.
+ * 8. A delegation is in ds->stirred from after an append until its log is found durable by somebody
+ *    who looks again when it is out. So syncfs and commit= pass over what is only held.
  */
 #include <linux/dcache.h>
 #include <linux/slab.h>
