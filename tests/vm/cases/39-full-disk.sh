@@ -44,7 +44,7 @@ must cmount 2 shared disk /mnt/b
 echo '# ---- two clients fill it'
 # The second begins first, so that what it gives back later is worth something.
 full /mnt/b/b & pid=$!
-has_much() { [ -e /mnt/b/b/chunk/150 ]; }
+has_much() { [ -e /mnt/b/b/chunk/80 ]; }
 must wait_until "$(patience 60)" has_much
 check 'on one client' full /mnt/a/a
 check 'on the other' wait $pid
