@@ -262,6 +262,9 @@ work_readall() {
 
 work_gitclone() {
 	rm -rf "$DIR/clone"
+	# git and what it reads may have been dropped from memory for an earlier work
+	must git clone -q --no-hardlinks /tmp/repository.git /tmp/clone
+	rm -rf /tmp/clone
 	settle
 	measure gitclone lap git clone -q --no-hardlinks /tmp/repository.git "$DIR/clone"
 }
