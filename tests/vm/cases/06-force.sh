@@ -308,20 +308,20 @@ grown() { [ "$(stat -c %s "$1")" -gt 40000 ]; }
 must delay_data
 for n in {1..8}; do
 	must archilctl checkout --force --yes /mnt/a/w
-	must mkdir /mnt/a/w/much$n
-	(cd /mnt/a/w/much$n && seq 2000 | xargs touch && head -c 20000 /dev/zero >grows)
+	must mkdir /mnt/a/w/much"$n"
+	(cd /mnt/a/w/much"$n" && seq 2000 | xargs touch && head -c 20000 /dev/zero >grows)
 	run sync -f /mnt/a	# hears of the last loss
 	must sync -f /mnt/a
 	perl -MIO::Handle -e '
 		open(my $f, ">>", $ARGV[0]) or die $!;
 		my $size = -s $f;
 		$size += 4096 while syswrite($f, "x" x 4096) && $f->sync;
-		print $size' /mnt/a/w/much$n/grows >/tmp/size & pid=$!
-	must wait_until 10 grown /mnt/a/w/much$n/grows
+		print $size' /mnt/a/w/much"$n"/grows >/tmp/size & pid=$!
+	must wait_until 10 grown /mnt/a/w/much"$n"/grows
 	sleep 0.0$((RANDOM % 10))
 	must archilctl checkout --force --yes /mnt/b/w
 	wait $pid
-	there=$(stat -c %s /mnt/b/w/much$n/grows)
+	there=$(stat -c %s /mnt/b/w/much"$n"/grows)
 	check "all $(cat /tmp/size) bytes that were synced are among the $there that are there" \
 		test "$(cat /tmp/size)" -le "$there"
 done
