@@ -11,12 +11,7 @@
  * 2. Data: entered with the folio locked, in write_begin and page_mkwrite, and left when
  *    it is dirty. Names and attributes: entered around append and the change of
  *    memory.
- * 3. Losing by force waits for nobody. State and log fail first; then the error is recorded
- *    for each inode that lost something, of its own or of the way to it, while all of
- *    them are still known to be of it; then, per inode, `lost` moves, so that descriptors
- *    opened before are refused, mappings are removed and pages dropped. A folio dirtied by
- *    somebody who was inside is dropped by writepages, which records EIO. Until
- *    that is done an inode stays with what was lost: no later delegation finds anything of it.
+ * 3. Losing by force waits for nobody: see lost.c.
  * 4. What covers an inode the server says, with its attributes: the number of a delegation of
  *    ours, or none. Its word is good if it is not older than the grant, nor than the
  *    last move of a directory between delegations (delegs->moved). Only then is anything
@@ -37,6 +32,7 @@
 #include <linux/slab.h>
 
 #include "inode.h"
+#include "lost.h"
 #include "names.h"
 #include "orphan.h"
 #include "pagecache.h"
@@ -59,8 +55,6 @@ void archil_delegs_init(struct archil_mount *m)
 
 /* ---- life ---- */
 
-static void archil_deleg_revoke_work(struct work_struct *work);
-
 struct archil_deleg *archil_deleg_alloc(struct archil_mount *m)
 {
 	struct archil_deleg *d;
@@ -79,7 +73,7 @@ struct archil_deleg *archil_deleg_alloc(struct archil_mount *m)
 	init_waitqueue_head(&d->wait);
 	spin_lock_init(&d->inodes_lock);
 	INIT_LIST_HEAD(&d->inodes);
-	INIT_WORK(&d->revoke_work, archil_deleg_revoke_work);
+	INIT_WORK(&d->lost_work, archil_lost_work);
 	INIT_WORK(&d->release_work, archil_orphans_work);
 	return d;
 }
@@ -569,7 +563,7 @@ int archil_own(struct inode *inode, bool dynamic, struct dentry *dentry, struct 
 		}
 		if (err == -EIO && !cleaned) {
 			/* A descriptor from before is refused all the same, a new one need not be. */
-			err = archil_deleg_wait_lost(inode);
+			err = archil_lost_wait(inode);
 			if (err)
 				return err;
 			cleaned = true;
@@ -766,18 +760,6 @@ static struct archil_deleg *archil_stirred_above(struct archil_mount *m, u64 num
 	return d;
 }
 
-/* What was lost until now is cleaned up. 0 or, if @killable, -EINTR. */
-static int archil_delegs_wait_cleaned(struct archil_mount *m, bool killable)
-{
-	atomic_t *cleaning = &m->delegs.cleaning;
-
-	if (!killable)
-		wait_var_event(cleaning, !atomic_read(cleaning));
-	else if (wait_var_event_killable(cleaning, !atomic_read(cleaning)))
-		return -EINTR;
-	return 0;
-}
-
 int archil_delegs_flush(struct archil_mount *m, bool killable)
 {
 	struct archil_deleg *d;
@@ -802,7 +784,7 @@ int archil_delegs_flush(struct archil_mount *m, bool killable)
 		ret = ret ?: err;
 	}
 	/* What was lost is said by the call that waited for it, not by the next one. */
-	err = archil_delegs_wait_cleaned(m, killable);
+	err = archil_lost_wait_all(m, killable);
 	return err ?: ret;
 }
 
@@ -823,113 +805,6 @@ void archil_delegs_kick(struct archil_mount *m)
 
 /* ---- losing ---- */
 
-/* Was anything of it not durable? Small contents are, once their records are. */
-static bool archil_inode_loses(struct archil_deleg *d, struct inode *inode)
-{
-	struct archil_inode *ai = archil_i(inode);
-
-	if (max(READ_ONCE(ai->last_seq), READ_ONCE(ai->size_seq)) > READ_ONCE(d->log.acked))
-		return true;
-	return S_ISREG(inode->i_mode) && test_bit(ARCHIL_I_BULK, &ai->flags) &&
-	       archil_inode_dirty(inode);
-}
-
-/* Were names or attributes of directories that lead to it not durable? */
-static bool archil_way_loses(struct archil_deleg *d, struct inode *inode)
-{
-	struct dentry *dentry = d_find_any_alias(inode), *parent;
-	struct archil_inode *ai;
-	bool loses = false;
-
-	while (dentry && !IS_ROOT(dentry) && !loses) {
-		parent = dget_parent(dentry);
-		dput(dentry);
-		dentry = parent;
-		ai = archil_i(d_inode(dentry));
-		spin_lock(&ai->lock);
-		loses = ai->own == d && ai->led_seq > READ_ONCE(d->log.acked);
-		spin_unlock(&ai->lock);
-	}
-	dput(dentry);
-	return loses;
-}
-
-/* Before the first is disowned: what leads to an inode must still be known to be of @d. */
-static int archil_tell_inode(struct archil_deleg *d, struct inode *inode, void *arg)
-{
-	if (archil_inode_loses(d, inode) || archil_way_loses(d, inode)) {
-		set_bit(ARCHIL_I_TOLD, &archil_i(inode)->flags);
-		mapping_set_error(inode->i_mapping, -EIO);
-	}
-	return 0;
-}
-
-static int archil_lose_inode(struct archil_deleg *d, struct inode *inode, void *arg)
-{
-	struct archil_inode *ai = archil_i(inode);
-	struct archil_deleg *old;
-	bool told;
-
-	atomic_inc(&ai->lost);
-	smp_mb(); /* lost before the pages go: whoever dirties one later sees it */
-	told = test_and_clear_bit(ARCHIL_I_TOLD, &ai->flags);
-	old = archil_inode_disown(ai);
-	/* Who had entered before has done more meanwhile. */
-	if (!told && archil_inode_loses(d, inode))
-		mapping_set_error(inode->i_mapping, -EIO);
-	if (S_ISREG(inode->i_mode))
-		archil_drop_data(inode);
-	archil_inode_expire(inode);
-	archil_deleg_put(old);
-	return 0;
-}
-
-int archil_deleg_wait_lost(struct inode *inode)
-{
-	int err = archil_delegs_wait_cleaned(archil_mnt(inode->i_sb), true);
-	struct archil_deleg *d;
-
-	if (err)
-		return err;
-	/* It may have come to cache what was lost when that was cleaned up already. */
-	d = archil_deleg_cached(inode);
-	if (!d)
-		return 0;
-	mutex_lock(&d->walk_mutex);
-	if (READ_ONCE(d->cleaned) && READ_ONCE(archil_i(inode)->own) == d)
-		archil_lose_inode(d, inode, NULL);
-	mutex_unlock(&d->walk_mutex);
-	archil_deleg_put(d);
-	return 0;
-}
-
-static void archil_deleg_revoke_work(struct work_struct *work)
-{
-	struct archil_deleg *d = container_of(work, struct archil_deleg, revoke_work);
-	struct archil_delegs *ds = &d->mount->delegs;
-	struct dentry *root;
-
-	archil_log_fail(d);	/* first: what lost something is judged by its log */
-	spin_lock(&ds->lock);
-	root = d->root;
-	d->root = NULL;
-	spin_unlock(&ds->lock);
-	/* While the superblock dies nobody is left to be told, and no inode may be held. */
-	if (!READ_ONCE(d->mount->dying)) {
-		/* Some that lost something may not be in memory any more. */
-		if (!archil_log_idle(d))
-			errseq_set(&d->mount->sb->s_wb_err, -EIO);
-		archil_deleg_for_inodes(d, archil_tell_inode, NULL);
-		archil_deleg_for_inodes(d, archil_lose_inode, NULL);
-	}
-	WRITE_ONCE(d->cleaned, true);
-	wake_up_all(&d->wait);
-	dput(root);
-	if (atomic_dec_and_test(&ds->cleaning))
-		wake_up_var(&ds->cleaning);
-	archil_deleg_put(d);
-}
-
 void archil_deleg_lost(struct archil_deleg *d)
 {
 	struct archil_delegs *ds = &d->mount->delegs;
@@ -943,7 +818,7 @@ void archil_deleg_lost(struct archil_deleg *d)
 	refcount_inc(&d->ref);
 	atomic_inc(&ds->cleaning);
 	/* Its reference goes to the work, under the lock: who unmounts finds the one or the other. */
-	queue_work(d->mount->wq, &d->revoke_work);
+	queue_work(d->mount->wq, &d->lost_work);
 	spin_unlock(&ds->lock);
 
 	if (d->origin)

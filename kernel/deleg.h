@@ -55,8 +55,8 @@ struct archil_deleg {
 	struct archil_batch_rec *releases; /* of orphans evicted while it drains, or later; delegs->lock */
 	struct work_struct release_work; /* for the later ones */
 	bool released;			/* an orphan's own, and its RELEASE is appended */
-	struct work_struct revoke_work;
-	bool cleaned;			/* revoke_work is through; wait tells */
+	struct work_struct lost_work;
+	bool cleaned;			/* lost_work is through; wait tells */
 };
 
 #define ARCHIL_DELEG_HASH_BITS	12
@@ -81,7 +81,7 @@ struct archil_delegs {
 	 */
 	u64 early[ARCHIL_SLOTS];
 	unsigned int nr_early;
-	atomic_t cleaning;		/* lost ones whose revoke_work is not through; a wait_var */
+	atomic_t cleaning;		/* lost ones whose lost_work is not through; a wait_var */
 	struct mutex orphan_mutex;	/* one orphan's delegation is asked for at a time */
 	struct mutex checkout_mutex;	/* one checkout or checkin of this mount at a time */
 };
@@ -131,8 +131,6 @@ int archil_deleg_enter(struct inode *inode, struct archil_deleg **dp);
 void archil_deleg_leave(struct archil_deleg *d);
 /* Wait, killably, until it is neither draining nor being revoked; puts the reference. */
 int archil_deleg_wait(struct archil_deleg *d);
-/* Entering said -EIO: wait, killably, until what was lost is cleaned up. Then it may be ours anew. */
-int archil_deleg_wait_lost(struct inode *inode);
 
 /*
  * enter, but waiting and asking as needed, and taking ownership of a regular file by itself

@@ -14,6 +14,7 @@
 #include "complete.h"
 #include "dir.h"
 #include "inode.h"
+#include "lost.h"
 #include "names.h"
 #include "orphan.h"
 #include "pagecache.h"
@@ -294,7 +295,7 @@ static struct inode *archil_create_log(struct inode *dir, struct dentry *dentry,
 			err = archil_deleg_wait(d);
 		} else if (err == -EIO && !waited) {
 			waited = true;
-			err = archil_deleg_wait_lost(dir);
+			err = archil_lost_wait(dir);
 		}
 		if (err)
 			return ERR_PTR(err);
