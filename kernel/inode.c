@@ -20,6 +20,7 @@
 
 #include "inode.h"
 #include "file.h"
+#include "folio.h"
 #include "orphan.h"
 #include "pagecache.h"
 
@@ -129,6 +130,7 @@ static int archil_inode_set_type(struct inode *inode, const struct archil_wattr 
 		inode->i_op = &archil_file_iops;
 		inode->i_fop = &archil_file_fops;
 		inode->i_mapping->a_ops = &archil_aops;
+		archil_folios_init(inode, archil_mnt(inode->i_sb)->payload_max);
 		return 0;
 	case S_IFDIR:
 		inode->i_op = &archil_dir_iops;

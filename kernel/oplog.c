@@ -431,11 +431,11 @@ static void archil_log_send_batch(struct archil_log_batch *b)
 	u32 count;
 
 	while (!last) {
-		while (!(req = archil_log_part_new(b, min_t(size_t, left, m->payload_max))))
+		while (!(req = archil_log_part_new(b, min_t(size_t, left, m->io_max))))
 			msleep(20);	/* rule 6 */
 		part = req->private;
 		last = archil_batch_drain(&b->batch, part->vec.iov_base,
-					  min_t(size_t, left, m->payload_max), &len, &count,
+					  min_t(size_t, left, m->io_max), &len, &count,
 					  &part_charge);
 		charge += part_charge;
 		left -= len;

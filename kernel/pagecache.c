@@ -24,6 +24,7 @@
 
 #include "inode.h"
 #include "file.h"
+#include "folio.h"
 #include "pagecache.h"
 
 /* ---- reading ---- */
@@ -162,7 +163,7 @@ static int archil_read_folio(struct file *file, struct folio *folio)
 static void archil_readahead(struct readahead_control *rac)
 {
 	struct inode *inode = rac->mapping->host;
-	unsigned int cap = archil_mnt(inode->i_sb)->payload_max >> PAGE_SHIFT;
+	unsigned int cap = archil_mnt(inode->i_sb)->io_max >> PAGE_SHIFT;
 	bool cold = archil_read_cold(rac->file, inode, readahead_index(rac));
 	struct archil_io *io = NULL;
 	struct folio *folio;
@@ -218,12 +219,10 @@ void archil_zero_tail(struct inode *inode)
 	loff_t size = i_size_read(inode);
 	struct folio *folio;
 
-	if (!offset_in_page(size))
-		return;
 	folio = filemap_lock_folio(inode->i_mapping, size >> PAGE_SHIFT);
 	if (IS_ERR_OR_NULL(folio))
 		return;
-	if (folio_test_uptodate(folio))
+	if (folio_pos(folio) < size && folio_test_uptodate(folio))
 		folio_zero_segment(folio, offset_in_folio(folio, size), folio_size(folio));
 	folio_unlock(folio);
 	folio_put(folio);
@@ -253,17 +252,20 @@ static bool archil_is_small(struct inode *inode, loff_t size)
 	       max(size, i_size_read(inode)) <= archil_mnt(inode->i_sb)->inline_max;
 }
 
-/* The folio, locked and entered, was changed; inside. */
-static void archil_folio_written(struct inode *inode, struct folio *folio, bool charged)
+/*
+ * [@from, @to) of the folio, locked, was changed; inside. @credit: bytes that were taken for it, or
+ * 0 for what is charged already.
+ */
+static void archil_folio_written(struct inode *inode, struct folio *folio, size_t from, size_t to,
+				 size_t credit)
 {
+	size_t more = archil_folio_dirty(folio, from, to);
 	struct archil_inode *ai = archil_i(inode);
-	struct archil_mount *m = archil_mnt(inode->i_sb);
 
-	if (charged && folio_test_dirty(folio))
-		archil_credit_return(m, folio_size(folio));
-	else if (charged)
-		atomic64_add(folio_size(folio), &ai->charged);
-	folio_mark_dirty(folio);
+	if (credit) {
+		atomic64_add(more, &ai->charged);
+		archil_credit_return(archil_mnt(inode->i_sb), credit - more);
+	}
 	set_bit(ARCHIL_I_TIMES, &ai->flags);
 	archil_mark_dirty(inode);
 }
@@ -281,19 +283,27 @@ static int archil_own_again(struct file *file)
 
 /* ---- write(2) ---- */
 
-/* A folio for writing @len bytes at @pos, locked; uptodate unless all of it will be written. */
-static struct folio *archil_write_begin(struct inode *inode, loff_t pos, size_t len, bool whole)
+/*
+ * A folio for writing at @pos, locked; *@len: bytes, and then how many of them go into this folio. It is
+ * uptodate unless all of it will be written. @whole: they will be written.
+ */
+static struct folio *archil_write_begin(struct inode *inode, loff_t pos, size_t *len, bool whole)
 {
 	struct address_space *mapping = inode->i_mapping;
+	fgf_t flags = FGP_WRITEBEGIN;
 	struct folio *folio;
+	size_t all = *len;
 	int err;
 
+	if (whole)
+		flags |= fgf_set_order(all);
 	for (;;) {
-		folio = __filemap_get_folio(mapping, pos >> PAGE_SHIFT, FGP_WRITEBEGIN,
+		folio = __filemap_get_folio(mapping, pos >> PAGE_SHIFT, flags,
 					    mapping_gfp_mask(mapping));
-		if (IS_ERR(folio) || folio_test_uptodate(folio))
+		if (IS_ERR(folio))
 			return folio;
-		if (whole && len == folio_size(folio))
+		*len = min(all, folio_size(folio) - offset_in_folio(folio, pos));
+		if (folio_test_uptodate(folio) || (whole && *len == folio_size(folio)))
 			return folio;
 		if (folio_pos(folio) >= i_size_read(inode)) {
 			folio_zero_segment(folio, 0, folio_size(folio));
@@ -357,56 +367,65 @@ static struct archil_batch_rec *archil_content_entry(struct inode *inode, loff_t
 	return archil_log_rec_new(archil_mnt(inode->i_sb), &rec, ARCHIL_LOG_WAIT);
 }
 
-/* One folio's worth. Bytes copied (0: fault the source in and try again), or an error. */
+/*
+ * Of @len bytes those that go into one folio. Bytes copied (0: fault the source in and try again), or
+ * an error.
+ */
 static ssize_t archil_write_one(struct kiocb *iocb, struct inode *inode, loff_t pos, size_t len,
 				struct iov_iter *from, bool whole)
 {
 	struct archil_mount *m = archil_mnt(inode->i_sb);
 	bool small = archil_is_small(inode, pos + len);
 	struct archil_batch_rec *e = NULL;
+	size_t n, off, need, credit = 0, copied = 0;
 	struct archil_deleg *d;
 	struct folio *folio;
-	size_t copied = 0;
 	int err;
 
 	if (small) {
+		len = min_t(size_t, len, PAGE_SIZE - offset_in_page(pos));
 		e = archil_content_entry(inode, pos, len);
 		if (IS_ERR(e))
 			return PTR_ERR(e);
-	} else {
-		err = archil_credit_take(m, PAGE_SIZE);
-		if (err)
-			return err;
 	}
 	for (;;) {
-		folio = archil_write_begin(inode, pos, len, whole);
+		n = len;
+		folio = archil_write_begin(inode, pos, &n, whole);
 		if (IS_ERR(folio)) {
 			err = PTR_ERR(folio);
 			goto err_credit;
 		}
-		err = archil_deleg_enter(inode, &d);
+		off = offset_in_folio(folio, pos);
+		need = small ? 0 : archil_folio_more(folio, off, off + n);
+		if (need > credit && archil_credit_try(m, need - credit))
+			credit = need;
+		d = NULL;
+		err = need > credit ? -ENOSPC : archil_deleg_enter(inode, &d);
 		if (!err)
 			break;
 		folio_unlock(folio);
 		folio_put(folio);
-		if (err == -EAGAIN)
+		if (need > credit) {
+			err = archil_credit_take(m, need - credit);
+			credit = err ? credit : need;
+		} else if (err == -EAGAIN) {
 			err = archil_deleg_wait(d);
-		else if (err == -EROFS)
+		} else if (err == -EROFS) {
 			err = archil_own_again(iocb->ki_filp);
+		}
 		if (err)
 			goto err_credit;
 	}
 	err = archil_file_lost(iocb->ki_filp) ? -EIO : 0;
 	/* A store through a mapping came between: the bytes travel in bulk. */
-	if (!err && small && !archil_is_small(inode, pos + len))
+	if (!err && small && !archil_is_small(inode, pos + n))
 		err = -EAGAIN;
 	if (err)
 		goto out;
-	copied = copy_page_from_iter_atomic(folio_page(folio, 0), offset_in_folio(folio, pos), len,
-					    from);
+	copied = copy_page_from_iter_atomic(folio_page(folio, 0), off, n, from);
 	flush_dcache_folio(folio);
 	if (!folio_test_uptodate(folio)) {
-		if (copied < len) {
+		if (copied < n) {
 			iov_iter_revert(from, copied);
 			copied = 0;
 			goto out;
@@ -423,14 +442,15 @@ static ssize_t archil_write_one(struct kiocb *iocb, struct inode *inode, loff_t 
 			goto out;
 		if (err) {
 			err = 0;	/* what was charged is about as much */
-			archil_folio_written(inode, folio, false);
+			archil_folio_written(inode, folio, off, off + copied, 0);
 		} else {
-			folio_mark_dirty(folio);
+			archil_folio_dirty(folio, off, off + copied);
 			archil_mark_dirty(inode);
 		}
 	} else {
 		archil_set_bulk(archil_i(inode));
-		archil_folio_written(inode, folio, true);
+		archil_folio_written(inode, folio, off, off + copied, credit);
+		credit = 0;
 	}
 	/* After it is dirty: until it is clean no record says that the file is so long. */
 	smp_wmb(); /* pairs with archil_size_now() */
@@ -440,14 +460,12 @@ out:
 	folio_unlock(folio);
 	folio_put(folio);
 	archil_deleg_leave(d);
-	if (copied && !err)
-		return copied;
 err_credit:
 	if (e)
 		archil_log_rec_free(m, e);
-	if (!small)
-		archil_credit_return(m, PAGE_SIZE);
-	return err;
+	if (credit)
+		archil_credit_return(m, credit);
+	return err ?: copied;
 }
 
 ssize_t archil_perform_write(struct kiocb *iocb, struct iov_iter *from)
@@ -461,7 +479,7 @@ ssize_t archil_perform_write(struct kiocb *iocb, struct iov_iter *from)
 	if (pos > i_size_read(inode))
 		archil_zero_tail(inode);
 	while (iov_iter_count(from)) {
-		len = min_t(size_t, PAGE_SIZE - offset_in_page(pos), iov_iter_count(from));
+		len = archil_folio_room(inode, pos, iov_iter_count(from));
 		if (unlikely(fault_in_iov_iter_readable(from, len) == len)) {
 			n = -EFAULT;
 			break;
@@ -493,16 +511,18 @@ vm_fault_t archil_page_mkwrite(struct vm_fault *vmf)
 	struct inode *inode = file_inode(file);
 	struct archil_mount *m = archil_mnt(inode->i_sb);
 	struct folio *folio = page_folio(vmf->page);
+	size_t size = folio_size(folio);
 	vm_fault_t ret = VM_FAULT_SIGBUS;
 	struct archil_deleg *d;
 	int err;
 
 	sb_start_pagefault(inode->i_sb);
-	err = archil_credit_take(m, folio_size(folio));
+	/* All of it: a large one may be mapped as one. */
+	err = archil_credit_take(m, size);
 	if (err)
 		goto out;
 	folio_lock(folio);
-	if (folio->mapping != inode->i_mapping || folio_pos(folio) >= i_size_read(inode)) {
+	if (folio->mapping != inode->i_mapping || (loff_t)vmf->pgoff << PAGE_SHIFT >= i_size_read(inode)) {
 		folio_unlock(folio);
 		ret = VM_FAULT_NOPAGE;
 		goto out_credit;
@@ -526,12 +546,12 @@ vm_fault_t archil_page_mkwrite(struct vm_fault *vmf)
 	}
 	archil_set_bulk(archil_i(inode));
 	inode_set_mtime_to_ts(inode, inode_set_ctime_current(inode));
-	archil_folio_written(inode, folio, true);
+	archil_folio_written(inode, folio, 0, size, size);
 	archil_deleg_leave(d);
 	ret = VM_FAULT_LOCKED;
 	goto out;
 out_credit:
-	archil_credit_return(m, folio_size(folio));
+	archil_credit_return(m, size);
 out:
 	sb_end_pagefault(inode->i_sb);
 	return ret;
@@ -541,6 +561,8 @@ const struct address_space_operations archil_aops = {
 	.read_folio	= archil_read_folio,
 	.readahead	= archil_readahead,
 	.writepages	= archil_writepages,
-	.dirty_folio	= filemap_dirty_folio,
+	.dirty_folio	= archil_dirty_folio,
+	.invalidate_folio = archil_invalidate_folio,
+	.release_folio	= archil_release_folio,
 	.migrate_folio	= filemap_migrate_folio,
 };

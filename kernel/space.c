@@ -207,6 +207,30 @@ static bool archil_credit_settled(struct archil_mount *m, u64 upto)
 	return settled || archil_transport_is_over(m);
 }
 
+/* Under the lock. */
+static bool archil_credit_get(struct archil_credit *credit, u64 bytes, bool *low)
+{
+	if (credit->avail < (s64)bytes)
+		return false;
+	credit->avail -= bytes;
+	credit->charged += bytes;
+	*low = credit->avail < ARCHIL_CREDIT_LOW && !credit->dry;
+	return true;
+}
+
+bool archil_credit_try(struct archil_mount *m, u64 bytes)
+{
+	struct archil_credit *credit = &m->credit;
+	bool low = false, got;
+
+	spin_lock(&credit->lock);
+	got = archil_credit_get(credit, bytes, &low);
+	spin_unlock(&credit->lock);
+	if (low)
+		archil_credit_fetch(m, ARCHIL_CREDIT_WANT);
+	return got;
+}
+
 int archil_credit_take(struct archil_mount *m, u64 bytes)
 {
 	struct archil_credit *credit = &m->credit;
@@ -219,10 +243,7 @@ int archil_credit_take(struct archil_mount *m, u64 bytes)
 		return 0;
 	for (;;) {
 		spin_lock(&credit->lock);
-		if (credit->avail >= (s64)bytes) {
-			credit->avail -= bytes;
-			credit->charged += bytes;
-			low = credit->avail < ARCHIL_CREDIT_LOW && !credit->dry;
+		if (archil_credit_get(credit, bytes, &low)) {
 			spin_unlock(&credit->lock);
 			if (low)
 				archil_credit_fetch(m, ARCHIL_CREDIT_WANT);

@@ -45,6 +45,8 @@ int archil_ino_new(struct archil_mount *m, u64 *ino);
  * nothing; -EINTR; -EIO.
  */
 int archil_credit_take(struct archil_mount *m, u64 bytes);
+/* The same if there is enough here: waits for nothing. Was it taken? */
+bool archil_credit_try(struct archil_mount *m, u64 bytes);
 /* A change that had credit did not happen. */
 void archil_credit_return(struct archil_mount *m, u64 bytes);
 /* A change that had credit was acknowledged: it is the server's business now. */

@@ -30,6 +30,7 @@
 #include "pagecache.h"
 
 #define ARCHIL_READ_AHEAD	(4 << 20)	/* bytes */
+#define ARCHIL_IO_MAX		(1 << 20)	/* bytes */
 
 static LIST_HEAD(archil_mounts);
 static DEFINE_MUTEX(archil_mounts_lock);
@@ -436,7 +437,7 @@ static int archil_fill_super(struct super_block *sb, struct fs_context *fc)
 		return err;
 	/* Enough is asked for ahead to fill a long link, in requests as large as they may be. */
 	sb->s_bdi->ra_pages = ARCHIL_READ_AHEAD >> PAGE_SHIFT;
-	sb->s_bdi->io_pages = m->payload_max >> PAGE_SHIFT;
+	sb->s_bdi->io_pages = m->io_max >> PAGE_SHIFT;
 	m->sb = sb;
 
 	if (grant->number) {
@@ -495,6 +496,7 @@ static int archil_get_tree(struct fs_context *fc)
 	if (m->payload_max < SZ_128K || m->payload_max > ARCHIL_PAYLOAD_MAX ||
 	    !is_power_of_2(m->payload_max))
 		goto out;
+	m->io_max = min_t(u32, m->payload_max, ARCHIL_IO_MAX);
 	sock = up->sock;
 	up->sock = NULL;
 	err = archil_transport_attach(m, sock, up->epoch);

@@ -49,6 +49,7 @@ struct archil_mount {
 	u64 session;
 	u64 max_file_size;
 	u32 inline_max, payload_max;	/* bytes */
+	u32 io_max;			/* bytes of one request, but for a larger folio */
 	kuid_t owner_uid;
 
 	struct archil_transport tp;

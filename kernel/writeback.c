@@ -8,6 +8,7 @@
 #include <linux/slab.h>
 #include <linux/writeback.h>
 
+#include "folio.h"
 #include "inode.h"
 #include "pagecache.h"
 
@@ -29,7 +30,7 @@ static void archil_write_done(struct archil_req *req)
 	struct archil_mount *m = req->mount;
 	const struct archil_write_rep *rep = req->rep;
 	int err = req->error ?: archil_status_to_errno(req->status);
-	u64 bytes = (u64)io->nr << PAGE_SHIFT, charged;
+	u64 bytes = round_up((u64)req->out_len, PAGE_SIZE), charged;
 	unsigned int i;
 
 	if (err) {
@@ -93,7 +94,7 @@ static int archil_write_submit(struct archil_wb *wb, struct writeback_control *w
 		for (i = 0; i < io->nr; i++) {
 			struct folio *folio = page_folio(io->vec[i].bv_page);
 
-			folio_redirty_for_writepage(wbc, folio);
+			archil_folio_redirty(folio, wbc);
 			folio_end_writeback(folio);
 		}
 		archil_deleg_put(io->deleg);
@@ -169,19 +170,20 @@ static int archil_write_bulk(struct folio *folio, struct writeback_control *wbc,
 	struct archil_wb *wb = data;
 	struct inode *inode = wb->inode;
 	loff_t size = i_size_read(inode), pos = folio_pos(folio);
-	unsigned int cap = archil_mnt(inode->i_sb)->payload_max >> PAGE_SHIFT;
-	size_t len = folio_size(folio);
+	size_t io_max = archil_mnt(inode->i_sb)->io_max, from, to;
 	struct archil_deleg *d;
 	int err;
 
-	if (pos >= size) {
+	archil_folio_take(folio, &from, &to);
+	if (pos < size && size - pos < folio_size(folio)) {
+		folio_zero_segment(folio, size - pos, folio_size(folio));
+		to = min_t(size_t, to, size - pos);
+	}
+	if (pos >= size || from >= to) {
 		archil_folio_clean(folio);
 		return 0;
 	}
-	if (size - pos < len) {
-		len = size - pos;
-		folio_zero_segment(folio, len, folio_size(folio));
-	}
+	pos += from;
 	d = archil_deleg_cached(inode);
 	if (!d || READ_ONCE(d->state) == ARCHIL_OWN_TAKEN) {
 		archil_deleg_put(d);
@@ -189,13 +191,15 @@ static int archil_write_bulk(struct folio *folio, struct writeback_control *wbc,
 		archil_folio_clean(folio);
 		return 0;
 	}
-	if (wb->io && (wb->io->nr == cap || wb->io->deleg != d || wb->io->pos + wb->len != pos)) {
+	/* A folio that is larger than io_max goes alone. */
+	if (wb->io && (wb->io->nr == wb->io->cap || wb->len + to - from > io_max ||
+		       wb->io->deleg != d || wb->io->pos + wb->len != pos)) {
 		err = archil_write_submit(wb, wbc, false);
 		if (err)
 			goto redirty;
 	}
 	if (!wb->io) {
-		wb->io = archil_io_new(inode, pos, cap, GFP_NOFS);
+		wb->io = archil_io_new(inode, pos, io_max >> PAGE_SHIFT, GFP_NOFS);
 		err = -ENOMEM;
 		if (!wb->io)
 			goto redirty;
@@ -204,15 +208,15 @@ static int archil_write_bulk(struct folio *folio, struct writeback_control *wbc,
 		refcount_inc(&d->ref);
 	}
 	archil_deleg_put(d);
-	bvec_set_folio(&wb->io->vec[wb->io->nr++], folio, len, 0);
-	wb->len += len;
+	bvec_set_folio(&wb->io->vec[wb->io->nr++], folio, to - from, from);
+	wb->len += to - from;
 	folio_start_writeback(folio);
 	folio_unlock(folio);
 	return 0;
 
 redirty:
 	archil_deleg_put(d);
-	folio_redirty_for_writepage(wbc, folio);
+	archil_folio_redirty(folio, wbc);
 	folio_unlock(folio);
 	return err;
 }

@@ -15,6 +15,7 @@
 #ifndef ARCHIL_COMPAT_H
 #define ARCHIL_COMPAT_H
 
+#include <linux/backing-dev.h>
 #include <linux/bvec.h>
 #include <linux/dcache.h>
 #include <linux/err.h>
@@ -188,16 +189,71 @@ static inline bool lock_is_write(struct file_lock *fl)
 #ifndef FGP_WRITEBEGIN			/* 6.4, and with it: ERR_PTR where NULL was */
 #define FGP_WRITEBEGIN	(FGP_LOCK | FGP_WRITE | FGP_CREAT | FGP_STABLE)
 
-static inline struct folio *__compat_filemap_get_folio(struct address_space *mapping,
-						       pgoff_t index, int flags, gfp_t gfp)
+static inline struct folio *__compat_folio_or_err(struct folio *folio, int flags)
 {
-	struct folio *folio = __filemap_get_folio(mapping, index, flags, gfp);
-
 	if (folio)
 		return folio;
 	if (!(flags & FGP_CREAT))
 		return ERR_PTR(-ENOENT);
 	return ERR_PTR(flags & FGP_NOWAIT ? -EAGAIN : -ENOMEM);
+}
+#define COMPAT_FOLIO_OR_ERR(folio, flags)	__compat_folio_or_err(folio, flags)
+#else
+#define COMPAT_FOLIO_OR_ERR(folio, flags)	(folio)
+#endif
+
+/*
+ * 6.6: the order that a new folio may have, in the flags; FGP_WRITEBEGIN goes with it.
+ */
+#ifndef COMPAT_HAVE_FGF_SET_ORDER
+#define COMPAT_FGF_ORDER_SHIFT	26
+
+typedef unsigned int fgf_t;
+
+static inline fgf_t fgf_set_order(size_t size)
+{
+	return size > PAGE_SIZE ? (fgf_t)(ilog2(size) - PAGE_SHIFT) << COMPAT_FGF_ORDER_SHIFT : 0;
+}
+
+/* A new folio of this order or less, but not a single page; locked, in the page cache. Or NULL. */
+static inline struct folio *__compat_folio_large(struct address_space *mapping, pgoff_t index,
+						 unsigned int order, gfp_t gfp)
+{
+	struct folio *folio;
+
+	if (!mapping_large_folio_support(mapping))
+		return NULL;
+	if (index)
+		order = min_t(unsigned int, order, __ffs(index));
+	if (mapping_can_writeback(mapping))
+		gfp |= __GFP_WRITE;
+	/* until 6.8 none may have order 1 */
+	for (; order > 1; order--) {
+		folio = filemap_alloc_folio(gfp | __GFP_NORETRY | __GFP_NOWARN, order);
+		if (!folio)
+			continue;
+		if (!filemap_add_folio(mapping, folio, index, gfp))
+			return folio;
+		folio_put(folio);
+	}
+	return NULL;
+}
+
+static inline struct folio *__compat_filemap_get_folio(struct address_space *mapping,
+						       pgoff_t index, fgf_t flags, gfp_t gfp)
+{
+	unsigned int order = flags >> COMPAT_FGF_ORDER_SHIFT;
+	struct folio *folio = NULL;
+
+	flags &= (1u << COMPAT_FGF_ORDER_SHIFT) - 1;
+	if (order) {
+		folio = __filemap_get_folio(mapping, index, flags & ~FGP_CREAT, gfp);
+		if (IS_ERR_OR_NULL(folio))
+			folio = __compat_folio_large(mapping, index, order, gfp);
+	}
+	if (!folio)
+		folio = __filemap_get_folio(mapping, index, flags, gfp);
+	return COMPAT_FOLIO_OR_ERR(folio, flags);
 }
 
 /* all of them, used or not: the difference would not be seen by a compiler */
@@ -208,6 +264,32 @@ static inline struct folio *__compat_filemap_get_folio(struct address_space *map
 	__filemap_get_folio(mapping, index, FGP_LOCK | FGP_ACCESSED | FGP_CREAT,	\
 			    mapping_gfp_mask(mapping))
 #endif
+
+/*
+ * Folios of up to @max bytes, a power of two. Not where that bound can not be set and the kernel's
+ * own is larger; nor where the page cache still loses data of large folios: until 6.10, and what
+ * xas_get_order() was taken back to.
+ */
+static inline void compat_mapping_set_folios(struct address_space *mapping, size_t max)
+{
+#if defined(COMPAT_HAVE_FOLIO_ORDER_RANGE)	/* 6.12 */
+	mapping_set_folio_order_range(mapping, 0, ilog2(max) - PAGE_SHIFT);
+#elif defined(COMPAT_HAVE_XAS_GET_ORDER) && defined(CONFIG_TRANSPARENT_HUGEPAGE)
+	if (HPAGE_PMD_SIZE <= max)
+		mapping_set_large_folios(mapping);
+#endif
+}
+
+static inline size_t compat_mapping_max_folio_size(struct address_space *mapping)
+{
+#if defined(COMPAT_HAVE_FOLIO_ORDER_RANGE)
+	return mapping_max_folio_size(mapping);
+#elif defined(CONFIG_TRANSPARENT_HUGEPAGE)
+	return mapping_large_folio_support(mapping) ? HPAGE_PMD_SIZE : PAGE_SIZE;
+#else
+	return PAGE_SIZE;
+#endif
+}
 
 #ifndef COMPAT_HAVE_FOLIO_END_READ	/* 6.7 */
 static inline void folio_end_read(struct folio *folio, bool success)

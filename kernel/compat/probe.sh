@@ -42,6 +42,9 @@ have FILELOCK_H			'.' linux/filelock.h
 have FILE_LOCK_CORE		'struct file_lock_core c;' linux/filelock.h
 have FOLIO_BATCH_H		'.' linux/folio_batch.h
 have FOLIO_END_READ		'folio_end_read' linux/pagemap.h
+have FGF_SET_ORDER		'\<fgf_set_order\(' linux/pagemap.h
+have FOLIO_ORDER_RANGE		'\<mapping_set_folio_order_range\(' linux/pagemap.h
+have XAS_GET_ORDER		'\<xas_get_order\(' linux/xarray.h
 have WRITEBACK_ITER		'\<writeback_iter\(' linux/writeback.h
 have WRITEPAGE_FOLIO		'writepage_t\)\(struct folio' linux/writeback.h
 have BVEC_SET_FOLIO		'bvec_set_folio' linux/bvec.h

@@ -58,7 +58,7 @@ enum {
 	ARCHIL_TEXT_LEN		= 255,		/* a message for people */
 	ARCHIL_XATTR_SIZE	= 65536,	/* an xattr's value; a list of names */
 	ARCHIL_BODY_MAX		= 12288,	/* any body */
-	ARCHIL_PAYLOAD_MAX	= 1 << 20,	/* any payload */
+	ARCHIL_PAYLOAD_MAX	= 2 << 20,	/* any payload */
 	ARCHIL_INLINE_MAX	= 16384,	/* small contents; the server may say less */
 	ARCHIL_BATCH_MAX	= 192 << 20,	/* parts of a session's LOG batches, see there */
 	ARCHIL_PART_MIN		= 65536,	/* what a part counts for at least, of these */

@@ -18,6 +18,9 @@
 #define PUNCH	(FALLOC_FL_PUNCH_HOLE | KEEP)
 #define ZERO	FALLOC_FL_ZERO_RANGE
 
+/* What a store through a mapping makes of a hole at most: a large folio. */
+#define LARGE	(2 << 20)
+
 static char block[1 << 20] __attribute__((aligned(PAGE)));
 static char got[1 << 20] __attribute__((aligned(PAGE)));
 
@@ -51,18 +54,22 @@ static void contents(const char *name)
 	close(fd);
 }
 
-/* Says where a file has data; so far as blocks go, after it was synced. */
-static void extents(const char *name)
+/* Says where a file has data, to @grain bytes; so far as blocks go, after it was synced. */
+static void extents(const char *name, off_t grain)
 {
 	int fd = MUST(open(name, O_RDWR));
-	off_t at = 0, hole;
+	off_t data, hole = 0, next;
 
 	MUST(fsync(fd));
 	printf("%s has data at", name);
-	while ((at = lseek(fd, at, SEEK_DATA)) >= 0) {
-		hole = MUST(lseek(fd, at, SEEK_HOLE));
-		printf(" %lld-%lld", (long long)at, (long long)hole);
-		at = hole;
+	for (data = lseek(fd, 0, SEEK_DATA); data >= 0; data = next) {
+		printf(" %lld", (long long)(data - data % grain));
+		do {
+			hole = MUST(lseek(fd, data, SEEK_HOLE));
+			next = lseek(fd, hole, SEEK_DATA);
+			data = next;
+		} while (next >= 0 && next / grain <= (hole - 1) / grain);
+		printf("-%lld", (long long)(hole + (grain - hole % grain) % grain));
 	}
 	printf("\n");
 	close(fd);
@@ -144,16 +151,16 @@ static void mappings(void)
 	}
 	/* written through a mapping only, never by write(2); closed before it is stored to */
 	fd = make("mapped", 0, 0);
-	TRY(ftruncate(fd, 10 * PAGE + 1));
-	p = map(fd, 11 * PAGE, MAP_SHARED);
+	TRY(ftruncate(fd, 5 * LARGE + 1));
+	p = map(fd, 5 * LARGE + PAGE, MAP_SHARED);
 	close(fd);
 	p[0] = 'x';
-	p[5 * PAGE] = 'y';
-	p[10 * PAGE] = 'z';
-	p[10 * PAGE + 1] = '!';
-	munmap(p, 11 * PAGE);
+	p[2 * LARGE + PAGE] = 'y';
+	p[5 * LARGE] = 'z';
+	p[5 * LARGE + 1] = '!';
+	munmap(p, 5 * LARGE + PAGE);
 	contents("mapped");
-	extents("mapped");
+	extents("mapped", LARGE);
 	fd = MUST(open("mapped", O_RDONLY));
 	TRY(mmap(NULL, PAGE, PROT_WRITE, MAP_SHARED, fd, 0) == MAP_FAILED ? -1 : 0);
 	TRY(mmap(NULL, PAGE, PROT_READ | PROT_EXEC, MAP_SHARED, fd, 0) == MAP_FAILED ? -1 : 0);
@@ -201,7 +208,7 @@ static void sparse(void)
 	TRY(lseek(fd, 20 << 20, SEEK_HOLE));
 	TRY(lseek(fd, (20 << 20) - 1, SEEK_HOLE));
 	TRY(lseek(fd, -1, SEEK_HOLE));
-	extents("sparse");
+	extents("sparse", 1);
 	contents("sparse");
 	close(fd);
 	/* very large, nearly nothing in it */
@@ -269,9 +276,9 @@ static void allocate(void)
 	MUST(fsync(fd));
 	TRY(fallocate(fd, PUNCH, 10 * PAGE, 20 * PAGE));
 	TRY(fallocate(fd, PUNCH, 50 * PAGE + 1, 3 * PAGE));
-	extents("alloc2");
+	extents("alloc2", 1);
 	TRY(pwrite(fd, "in the hole", 11, 15 * PAGE + 5));
-	extents("alloc2");
+	extents("alloc2", 1);
 	TRY(fallocate(fd, ZERO, 100 * PAGE + 7, 10 * PAGE));
 	TRY(fallocate(fd, 0, 1 << 20, 1 << 20));
 	contents("alloc2");
@@ -395,7 +402,7 @@ static void direct(void)
 	close(dio);
 	close(fd);
 	contents("direct");
-	extents("direct");
+	extents("direct", 1);
 	/* a small file */
 	fd = make("direct-small", 600, 's');
 	dio = MUST(open("direct-small", O_RDWR | O_DIRECT));
