@@ -21,6 +21,8 @@
 #include "inode.h"
 #include "super.h"
 
+/* Bytes of a page on the average, from which on the socket keeps it: less is copied sooner. */
+#define ARCHIL_CONN_KEEP	(16 << 10)
 #define ARCHIL_CONN_NOTSENT	(256 << 10)	/* bytes that the socket keeps and has not sent */
 
 struct archil_conn {
@@ -53,12 +55,12 @@ void archil_conn_kick(struct archil_conn *conn)
 
 /* ---- sending ---- */
 
-static int archil_conn_send_iter(struct archil_conn *conn, struct msghdr *msg)
+static int archil_conn_send_iter(struct archil_conn *conn, struct msghdr *msg, bool keep)
 {
 	int n;
 
 	while (msg_data_left(msg)) {
-		n = sock_sendmsg(conn->sock, msg);
+		n = keep ? compat_sock_send_pages(conn->sock, msg) : sock_sendmsg(conn->sock, msg);
 		if (n <= 0)
 			return n ?: -EPIPE;
 		atomic64_add(n, &conn->mount->tp.tx_bytes);
@@ -72,7 +74,7 @@ static int archil_conn_send_kvec(struct archil_conn *conn, const struct kvec *ve
 	struct msghdr msg = { .msg_flags = MSG_NOSIGNAL | (more ? MSG_MORE : 0) };
 
 	iov_iter_kvec(&msg.msg_iter, ITER_SOURCE, vec, nr, len);
-	return archil_conn_send_iter(conn, &msg);
+	return archil_conn_send_iter(conn, &msg, false);
 }
 
 static int archil_conn_send(struct archil_conn *conn, struct archil_req *req)
@@ -92,7 +94,7 @@ static int archil_conn_send(struct archil_conn *conn, struct archil_req *req)
 	if (req->out_kvec)
 		return archil_conn_send_kvec(conn, req->out_kvec, req->out_nr, req->out_len, false);
 	iov_iter_bvec(&msg.msg_iter, ITER_SOURCE, req->out_bvec, req->out_nr, req->out_len);
-	return archil_conn_send_iter(conn, &msg);
+	return archil_conn_send_iter(conn, &msg, req->out_len / req->out_nr >= ARCHIL_CONN_KEEP);
 }
 
 static int archil_conn_pong(struct archil_conn *conn)

@@ -62,7 +62,7 @@ struct archil_mount {
 
 	struct archil_dirty dirty;
 
-	atomic_t writes;		/* WRITEs in flight */
+	atomic_t writes, write_bytes;	/* WRITEs in flight, and what they carry */
 	wait_queue_head_t writes_wait;	/* for fewer */
 
 	struct workqueue_struct *wq;	/* WQ_MEM_RECLAIM: write-back, revocation, the log */

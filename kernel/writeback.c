@@ -12,7 +12,12 @@
 #include "inode.h"
 #include "pagecache.h"
 
-#define ARCHIL_WRITES_IN_FLIGHT	64
+/*
+ * Twice what the server flushes at once, so that some come while others are flushed; of small ones so
+ * many that it flushes them together.
+ */
+#define ARCHIL_WRITES_IN_FLIGHT	256
+#define ARCHIL_BYTES_IN_FLIGHT	(32 << 20)
 
 /*
  * An orphan that is being evicted: nobody asks for it any more, and a drain passes it over, so that
@@ -56,8 +61,16 @@ static void archil_write_done(struct archil_req *req)
 	folio_end_writeback(page_folio(io->vec[i].bv_page));
 	queue_work(m->wq, &ai->size_work);
 	spin_unlock(&ai->lock);
-	if (atomic_dec_return(&m->writes) < ARCHIL_WRITES_IN_FLIGHT)
+	atomic_sub(req->out_len, &m->write_bytes);
+	atomic_dec(&m->writes);
+	if (wq_has_sleeper(&m->writes_wait))
 		wake_up(&m->writes_wait);
+}
+
+static bool archil_may_write(struct archil_mount *m)
+{
+	return atomic_read(&m->writes) < ARCHIL_WRITES_IN_FLIGHT &&
+	       atomic_read(&m->write_bytes) < ARCHIL_BYTES_IN_FLIGHT;
 }
 
 struct archil_wb {
@@ -85,8 +98,7 @@ static int archil_write_submit(struct archil_wb *wb, struct writeback_control *w
 	req = archil_req_new(m, ARCHIL_OP_WRITE, sizeof(*body), sizeof(struct archil_write_rep),
 			     GFP_NOFS);
 	err = req ? 0 : -ENOMEM;
-	if (!err && wait_event_killable(m->writes_wait,
-					atomic_read(&m->writes) < ARCHIL_WRITES_IN_FLIGHT)) {
+	if (!err && wait_event_killable(m->writes_wait, archil_may_write(m))) {
 		archil_req_put(req);
 		err = -EINTR;
 	}
@@ -116,6 +128,7 @@ static int archil_write_submit(struct archil_wb *wb, struct writeback_control *w
 	req->done = archil_write_done;
 	req->release = archil_io_release;
 	atomic_inc(&m->writes);
+	atomic_add(req->out_len, &m->write_bytes);
 	archil_req_submit(req);
 	archil_req_put(req);
 	return 0;

@@ -22,7 +22,10 @@
 #include <linux/fs.h>
 #include <linux/mm.h>
 #include <linux/mount.h>
+#include <linux/net.h>
 #include <linux/pagemap.h>
+#include <linux/socket.h>
+#include <linux/uio.h>
 #include <linux/writeback.h>
 #include <linux/xattr.h>
 #ifdef COMPAT_HAVE_FILELOCK_H
@@ -311,6 +314,31 @@ static inline void bvec_set_folio(struct bio_vec *bv, struct folio *folio, size_
 #ifndef COMPAT_HAVE_FILEMAP_SPLICE_READ	/* 6.5 */
 #define filemap_splice_read	generic_file_splice_read
 #endif
+
+/* ---- sockets ---- */
+
+/*
+ * sock_sendmsg() of a bvec's bytes, where the socket keeps the pages instead of copies of them. They
+ * may change until it has sent them. Bytes, which may be fewer, or an error.
+ */
+static inline int compat_sock_send_pages(struct socket *sock, struct msghdr *msg)
+{
+#ifdef COMPAT_HAVE_KERNEL_SENDPAGE		/* until 6.5 */
+	const struct bio_vec *vec = msg->msg_iter.bvec;
+	size_t off = msg->msg_iter.iov_offset;
+	size_t len = min(vec->bv_len - off, msg_data_left(msg));
+	int n;
+
+	n = kernel_sendpage(sock, vec->bv_page, vec->bv_offset + off, len, msg->msg_flags |
+			    (len < msg_data_left(msg) ? MSG_MORE | MSG_SENDPAGE_NOTLAST : 0));
+	if (n > 0)
+		iov_iter_advance(&msg->msg_iter, n);
+	return n;
+#else
+	msg->msg_flags |= MSG_SPLICE_PAGES;
+	return sock_sendmsg(sock, msg);
+#endif
+}
 
 /* ---- write-back ---- */
 

@@ -40,6 +40,7 @@ have D_REVALIDATE_NAME		'\(\*d_revalidate\)\(struct inode' linux/dcache.h
 have D_SIB			'struct hlist_node d_sib' linux/dcache.h
 have FILELOCK_H			'.' linux/filelock.h
 have FILE_LOCK_CORE		'struct file_lock_core c;' linux/filelock.h
+have KERNEL_SENDPAGE		'\<kernel_sendpage\(' linux/net.h
 have FOLIO_BATCH_H		'.' linux/folio_batch.h
 have FOLIO_END_READ		'folio_end_read' linux/pagemap.h
 have FGF_SET_ORDER		'\<fgf_set_order\(' linux/pagemap.h
