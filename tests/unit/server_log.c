@@ -338,7 +338,7 @@ START_TEST(small_contents)
 	ck_assert_uint_eq(b->data.in.payload_len, 0);
 	ck_assert_uint_eq(cl_read(b, ARCHIL_INO_ROOT, 0, 100, &rep), EISDIR);
 	ck_assert_uint_eq(cl_read(b, 9999, 0, 100, &rep), ESTALE);
-	ck_assert_uint_eq(cl_read(b, ino, 0, 2 << 20, &rep), EINVAL);
+	ck_assert_uint_eq(cl_read(b, ino, 0, ARCHIL_PAYLOAD_MAX + 1, &rep), EINVAL);
 	cl_unmount(b);
 	cl_unmount(a);
 }

@@ -348,7 +348,7 @@ static void add_contents(struct client *cl, uint64_t ino)
 /* Two batches of 80 MiB at once, and other requests are answered meanwhile. */
 START_TEST(large_batches)
 {
-	enum { PARTS = 82 };
+	enum { PARTS = (82 << 20) / ARCHIL_PAYLOAD_MAX };
 	struct client *a = cl_mount("a", "", 0);
 	uint64_t dir[2], ino[2], deleg[2], seq[2] = { 0 }, tags[2][PARTS];
 	struct archil_wattr attr;
