@@ -271,14 +271,15 @@ static inline struct folio *__compat_filemap_get_folio(struct address_space *map
 /*
  * Folios of up to @max bytes, a power of two. Not where that bound can not be set and the kernel's
  * own is larger; nor where the page cache still loses data of large folios: until 6.10, and what
- * xas_get_order() was taken back to.
+ * xas_get_order() was taken back to; and until 6.12 with CONFIG_BASE_SMALL, where xas_split() puts
+ * one page in the place of sixteen.
  */
 static inline void compat_mapping_set_folios(struct address_space *mapping, size_t max)
 {
 #if defined(COMPAT_HAVE_FOLIO_ORDER_RANGE)	/* 6.12 */
 	mapping_set_folio_order_range(mapping, 0, ilog2(max) - PAGE_SHIFT);
 #elif defined(COMPAT_HAVE_XAS_GET_ORDER) && defined(CONFIG_TRANSPARENT_HUGEPAGE)
-	if (HPAGE_PMD_SIZE <= max)
+	if (HPAGE_PMD_SIZE <= max && HPAGE_PMD_ORDER < 2 * XA_CHUNK_SHIFT)
 		mapping_set_large_folios(mapping);
 #endif
 }
