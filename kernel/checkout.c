@@ -21,6 +21,7 @@
 #include <linux/capability.h>
 #include <linux/slab.h>
 
+#include "beneath.h"
 #include "inode.h"
 #include "names.h"
 #include "netlink.h"
@@ -76,20 +77,6 @@ static struct archil_ctl *archil_ctl_new(struct dentry *dentry, bool checkin)
 
 /* ---- what is held at and beneath a directory ---- */
 
-static bool archil_deleg_beneath(struct archil_deleg *d, struct dentry *dir)
-{
-	bool is = false;
-
-	/* Its name may have been dropped. */
-	if (d->ino == archil_i(d_inode(dir))->ino)
-		return d->origin;
-	spin_lock(&d->mount->delegs.lock);
-	if (d->root)
-		is = is_subdir(d->root, dir);
-	spin_unlock(&d->mount->delegs.lock);
-	return is;
-}
-
 static int archil_ctl_hold(struct archil_ctl *ctl, struct archil_deleg *d)
 {
 	struct archil_deleg **held;
@@ -130,12 +117,10 @@ static int archil_ctl_drain(struct archil_ctl *ctl)
 	ctl->known = ds->top;
 	spin_unlock(&ds->lock);
 
-	while (!err && (d = archil_deleg_next(ctl->mount, number))) {
+	while (!err && (d = archil_beneath_next(ctl->dentry, number))) {
 		number = d->number;
-		if (archil_deleg_beneath(d, ctl->dentry))
-			err = archil_ctl_hold(ctl, d);
+		err = archil_ctl_hold(ctl, d);
 		archil_deleg_put(d);
-		cond_resched();
 	}
 	for (i = 0; !err && i < ctl->nr_held; i++) {
 		err = archil_deleg_flush(ctl->held[i], true);
@@ -159,18 +144,6 @@ static void archil_ctl_let_go(struct archil_ctl *ctl)
 
 /* ---- taking in the answer ---- */
 
-static bool archil_deleg_overlaps(struct archil_deleg *d, struct dentry *dentry)
-{
-	bool is;
-
-	if (archil_deleg_beneath(d, dentry))
-		return true;
-	spin_lock(&d->mount->delegs.lock);
-	is = d->root && is_subdir(dentry, d->root);
-	spin_unlock(&d->mount->delegs.lock);
-	return is;
-}
-
 /* Asks the server: names in memory may be old, and what stands must not be given up. */
 static bool archil_deleg_stands(struct archil_deleg *d)
 {
@@ -181,19 +154,39 @@ static bool archil_deleg_stands(struct archil_deleg *d)
 	       le64_to_cpu(attr.deleg) == d->number;
 }
 
-/* Rule 6. Replies come in any order: the older may be the one that was just granted. */
+/* Of two that overlap. Replies come in any order: the older may be the one that was just granted. */
+static void archil_ctl_one_stands(struct archil_deleg *d, struct archil_deleg *own)
+{
+	struct archil_deleg *older = d->number < own->number ? d : own;
+
+	if (d != own && !archil_deleg_stands(older))
+		archil_deleg_lost(older);
+}
+
+/* Rule 6. */
 static void archil_ctl_overtake(struct archil_ctl *ctl)
 {
-	struct archil_deleg *d, *older, *own = archil_deleg_by_number(ctl->mount, ctl->number);
+	struct archil_deleg *d, *own = archil_deleg_by_number(ctl->mount, ctl->number);
+	struct dentry *at = dget(ctl->dentry), *parent;
 	u64 number;
 
-	for (number = 0; own && (d = archil_deleg_next(ctl->mount, number)); archil_deleg_put(d)) {
+	for (number = 0; own && (d = archil_beneath_next(at, number)); archil_deleg_put(d)) {
 		number = d->number;
-		older = number < ctl->number ? d : own;
-		if (d != own && archil_deleg_overlaps(d, ctl->dentry) && !archil_deleg_stands(older))
-			archil_deleg_lost(older);
-		cond_resched();
+		archil_ctl_one_stands(d, own);
 	}
+	while (own && !IS_ROOT(at)) {
+		parent = dget_parent(at);
+		dput(at);
+		at = parent;
+		number = 0;
+		while ((d = archil_deleg_next_at(ctl->mount, number, archil_i(d_inode(at))->ino))) {
+			number = d->number;
+			if (d->origin)
+				archil_ctl_one_stands(d, own);
+			archil_deleg_put(d);
+		}
+	}
+	dput(at);
 	archil_deleg_put(own);
 }
 

@@ -31,6 +31,7 @@
 #include <linux/dcache.h>
 #include <linux/slab.h>
 
+#include "beneath.h"
 #include "inode.h"
 #include "lost.h"
 #include "names.h"
@@ -183,6 +184,8 @@ void archil_deleg_install(struct archil_deleg *d, const struct archil_grant *g,
 	d->origin = le32_to_cpu(g->origin);
 	d->root = dget(root);
 	refcount_inc(&d->ref);	/* it may be lost as soon as it is in the tables */
+	if (root)
+		archil_beneath_mark(root);
 	archil_ahead_drop(d->mount);	/* what was made with it is in no listing from before */
 
 	spin_lock(&ds->lock);
@@ -264,6 +267,20 @@ struct archil_deleg *archil_deleg_next(struct archil_mount *m, u64 number)
 		archil_deleg_put(d);
 	}
 	return d;
+}
+
+struct archil_deleg *archil_deleg_next_at(struct archil_mount *m, u64 number, u64 ino)
+{
+	struct archil_deleg *d, *first = NULL;
+
+	spin_lock(&m->delegs.lock);
+	hash_for_each_possible(m->delegs.inos, d, by_ino, ino)
+		if (d->ino == ino && d->number > number && (!first || d->number < first->number))
+			first = d;
+	if (first)
+		refcount_inc(&first->ref);
+	spin_unlock(&m->delegs.lock);
+	return first;
 }
 
 /* ---- which one covers an inode ---- */

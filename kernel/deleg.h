@@ -192,5 +192,7 @@ void archil_delegs_kick(struct archil_mount *m);
 void archil_delegs_unpin(struct archil_mount *m);
 /* Next delegation above a cursor, for listing; with a reference, or NULL. */
 struct archil_deleg *archil_deleg_next(struct archil_mount *m, u64 number);
+/* The first above @number that is on this inode, an orphan's too. */
+struct archil_deleg *archil_deleg_next_at(struct archil_mount *m, u64 number, u64 ino);
 
 #endif /* ARCHIL_DELEG_H */

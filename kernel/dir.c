@@ -11,6 +11,7 @@
 #include <linux/slab.h>
 
 #include "across.h"
+#include "beneath.h"
 #include "complete.h"
 #include "dir.h"
 #include "inode.h"
@@ -99,7 +100,7 @@ static struct dentry *archil_lookup(struct inode *dir, struct dentry *dentry, un
 	archil_name_seen(dentry, commit);
 	if (inode)
 		archil_drop_old_name(inode, dir);
-	other = d_splice_alias(inode, dentry);
+	other = archil_splice_alias(inode, dentry);
 	if (!IS_ERR_OR_NULL(other))
 		archil_name_seen(other, commit);
 	return other;
@@ -720,6 +721,12 @@ static int archil_rename(struct mnt_idmap *idmap, struct inode *old_dir, struct 
 	if (target && !exchange && S_ISREG(target->i_mode))
 		rec.flags |= ARCHIL_RENAME_OPEN;
 	archil_time_to_wire(&rec.time, now);
+	if (old_dir != new_dir) {
+		if (S_ISDIR(inode->i_mode))
+			archil_beneath_mark(new);
+		if (exchange && S_ISDIR(target->i_mode))
+			archil_beneath_mark(old);
+	}
 
 again:
 	err = archil_own_both(old_dir, old, new_dir, new, &number);

@@ -19,6 +19,7 @@ enum archil_inode_flag {
 	ARCHIL_I_AHEAD_NEXT,	/* when they are, those behind are asked for */
 	ARCHIL_I_READ_COLD,	/* directory: a small file of it was read that was not cached */
 	ARCHIL_I_TOLD,		/* own was lost, and the error is recorded */
+	ARCHIL_I_ABOVE,		/* directory: delegations may lie beneath it; see beneath.c */
 };
 
 struct archil_inode {

@@ -10,6 +10,7 @@
 #include <linux/slab.h>
 
 #include "ahead.h"
+#include "beneath.h"
 #include "complete.h"
 #include "dir.h"
 #include "inode.h"
@@ -215,7 +216,7 @@ static bool archil_dir_prime(struct dentry *parent, const struct archil_dirent *
 	if (!IS_ERR(inode)) {
 		archil_inode_listed(inode, df->commit, df->asked);
 		archil_name_listed(dentry, df->commit, df->asked);
-		alias = d_splice_alias(inode, dentry);
+		alias = archil_splice_alias(inode, dentry);
 		there = !IS_ERR(alias);
 	} else {
 		alias = NULL;

@@ -186,3 +186,18 @@ is 'the owner is told of the link count' "$(stat -c %h /mnt/a/home/f)" 1
 check 'and can go on' bash -c 'echo more >>/mnt/a/home/f'
 must archilctl checkin /mnt/a/home
 is 'nothing was lost' "$(</mnt/b/home/f)" $'two names\nmore'
+
+echo '# ---- what is held is given back from where it was moved to'
+must archilctl checkin /mnt/b
+must archilctl checkout /mnt/a
+must mkdir -p /mnt/a/from/dir/held /mnt/a/into
+must archilctl checkin /mnt/a
+cd /mnt/a/from/dir/held || exit 1
+must archilctl checkout /mnt/b
+must mv /mnt/b/from/dir /mnt/b/into/dir
+must archilctl checkin /mnt/b
+is 'what is known by its old name' "$(archilctl checkout .)" '.: checked out'
+cd /
+must wait_until 10 test -d /mnt/a/into/dir/held
+is 'lies beneath the new one' "$(archilctl checkin /mnt/a/into)" '/mnt/a/into: checked in'
+is 'and is held no more' "$(held /mnt/a)" ''
