@@ -13,6 +13,10 @@
  * 3. Otherwise they are valid for cache_ttl after the reply.
  * 4. Pages belong to the change number at which they were read; attributes with
  *    another one drop them.
+ * 5. Others may remove names of what is ours, never make them. NOTIFY says so; it says not
+ *    how many are left by our count, which has links and removals that the server has not
+ *    seen. Too high a count does no harm (what has more than one name is removed by the
+ *    server's word); who wants to see it asks.
  */
 #include <linux/mount.h>
 #include <linux/pagemap.h>
@@ -316,14 +320,23 @@ void archil_inode_notify(struct archil_mount *m, const struct archil_wattr *attr
 	if (inode) {
 		ai = archil_i(inode);
 		spin_lock(&ai->lock);
-		set_nlink(inode, le32_to_cpu(attr->nlink));
-		inode_set_ctime_to_ts(inode, archil_time_from_wire(&attr->ctime));
 		/* Its home has moved: it says not as of when, so we ask before we change it. */
 		if (ai->told != le64_to_cpu(attr->deleg))
 			ai->told_commit = 0;
+		set_bit(ARCHIL_I_LINKS, &ai->flags);
 		spin_unlock(&ai->lock);
 	}
 	rcu_read_unlock();
+}
+
+/* Under ai->lock. A write that the server has not heard of may have moved ctime further. */
+static void archil_inode_set_links(struct inode *inode, const struct archil_wattr *attr)
+{
+	struct timespec64 mine = inode_get_ctime(inode), ctime = archil_time_from_wire(&attr->ctime);
+
+	set_nlink(inode, le32_to_cpu(attr->nlink));
+	if (timespec64_compare(&ctime, &mine) > 0)
+		inode_set_ctime_to_ts(inode, ctime);
 }
 
 void archil_inode_relinked(struct inode *inode, const struct archil_wattr *attr, u64 commit)
@@ -333,8 +346,7 @@ void archil_inode_relinked(struct inode *inode, const struct archil_wattr *attr,
 	if (le64_to_cpu(attr->ino) != ai->ino)
 		return;
 	spin_lock(&ai->lock);
-	set_nlink(inode, le32_to_cpu(attr->nlink));
-	inode_set_ctime_to_ts(inode, archil_time_from_wire(&attr->ctime));
+	archil_inode_set_links(inode, attr);
 	archil_tell(ai, le64_to_cpu(attr->deleg), commit);
 	ai->other = le32_to_cpu(attr->flags) & ARCHIL_AF_OTHER;
 	spin_unlock(&ai->lock);
@@ -473,6 +485,33 @@ int archil_revalidate(struct inode *inode, bool force)
 	return archil_revalidated(inode, err, &attr, commit);
 }
 
+/*
+ * Others have removed names of it. Under i_rwsem, and with the log settled, what the server
+ * counts is what there is.
+ */
+static int archil_ask_links(struct inode *inode)
+{
+	struct archil_inode *ai = archil_i(inode);
+	struct archil_wattr attr;
+	int err = 0;
+	u64 commit;
+
+	if (down_read_killable(&inode->i_rwsem))
+		return -EINTR;
+	if (test_and_clear_bit(ARCHIL_I_LINKS, &ai->flags)) {
+		err = archil_ask_attr(inode, &attr, &commit);
+		err = archil_revalidated(inode, err, &attr, commit);
+		spin_lock(&ai->lock);
+		if (err || commit < ai->told_commit)
+			set_bit(ARCHIL_I_LINKS, &ai->flags);
+		else if (inode->i_nlink && attr.nlink)
+			archil_inode_set_links(inode, &attr);
+		spin_unlock(&ai->lock);
+	}
+	up_read(&inode->i_rwsem);
+	return err;
+}
+
 static int archil_revalidate_root(struct inode *inode)
 {
 	struct archil_mount *m = archil_mnt(inode->i_sb);
@@ -516,7 +555,8 @@ int archil_getattr(struct mnt_idmap *idmap, const struct path *path, struct ksta
 	int err = 0;
 
 	if ((flags & AT_STATX_SYNC_TYPE) != AT_STATX_DONT_SYNC)
-		err = archil_revalidate(inode, false);
+		err = test_bit(ARCHIL_I_LINKS, &archil_i(inode)->flags) ?
+		      archil_ask_links(inode) : archil_revalidate(inode, false);
 	if (err)
 		return err;
 	generic_fillattr(idmap, mask, inode, stat);

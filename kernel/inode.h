@@ -19,6 +19,7 @@ enum archil_inode_flag {
 	ARCHIL_I_AHEAD_NEXT,	/* when they are, those behind are asked for */
 	ARCHIL_I_READ_COLD,	/* directory: a small file of it was read that was not cached */
 	ARCHIL_I_TOLD,		/* own was lost, and the error is recorded */
+	ARCHIL_I_LINKS,		/* others have removed names of it: the count may be too high */
 	ARCHIL_I_ABOVE,		/* directory: delegations may lie beneath it; see beneath.c */
 };
 
@@ -94,7 +95,7 @@ struct inode *archil_iget(struct super_block *sb, const struct archil_wattr *att
 int archil_inode_update(struct inode *inode, const struct archil_wattr *attr, u64 commit);
 /* They are from a listing that was asked for then (jiffies), and are as old as that. */
 void archil_inode_listed(struct inode *inode, u64 commit, unsigned long asked);
-/* NOTIFY: link count and ctime of an inode that we own. Never blocks. */
+/* NOTIFY: another session has removed a name of an inode that we own. Never blocks. */
 void archil_inode_notify(struct archil_mount *m, const struct archil_wattr *attr);
 /* What the server says of it now; nothing is updated. Killable. */
 int archil_ask_attr(struct inode *inode, struct archil_wattr *attr, u64 *commit);

@@ -466,6 +466,7 @@ START_TEST(links_from_outside_are_told)
 	struct archil_change_rep rep;
 	struct archil_notify notify;
 	struct archil_record rec;
+	struct archil_wattr attr;
 
 	/* a second link, made by somebody who owns both places */
 	ck_assert_uint_eq(cl_checkout(a, t.group, 0), 0);
@@ -492,6 +493,19 @@ START_TEST(links_from_outside_are_told)
 	ck_assert_uint_eq(cl_bind(a), 0);
 	memcpy(&notify, pc_expect_push(&a->data, ARCHIL_OP_NOTIFY), sizeof(notify));
 	ck_assert_uint_eq(le64_to_cpu(notify.attr.ino), t.m);
+
+	/* who changes it has the answer, and is not told */
+	ck_assert_uint_eq(cl_checkin(b, t.data, NULL), 0);
+	ck_assert_uint_eq(cl_checkout(a, t.data, 0), 0);
+	rec_name(&rec, ARCHIL_REC_LINK, t.data, "l3", t.m);
+	ck_assert_uint_eq(cl_change(a, &rec, 0, &rep), 0);
+	ck_assert_uint_eq(le32_to_cpu(rep.attr.nlink), 2);
+	a->data.n_push = 0;
+	rec_name(&rec, ARCHIL_REC_UNLINK, t.data, "l3", t.m);
+	ck_assert_uint_eq(cl_change(a, &rec, 0, &rep), 0);
+	ck_assert_uint_eq(le32_to_cpu(rep.attr.nlink), 1);
+	ck_assert_uint_eq(cl_lookup(a, t.data, "l3", &attr), ENOENT);
+	ck_assert_int_eq(a->data.n_push, 0);
 	cl_unmount(a);
 	cl_unmount(b);
 }

@@ -210,20 +210,17 @@ static int relink(struct fs_txn *txn, struct fs_node *node, const struct fs_entr
 	return err ? err : link_put(txn, node->in.ino, to);
 }
 
-/*
- * Which delegation will keep the inode open if its last link goes now. Asked
- * while it still has its place.
- */
-static int keeper(struct fs_op *op, struct fs_node *node, bool keep, u64 *deleg)
+/* The asking session's delegation that covers an inode, for a change outside a log; 0: none. */
+static int covered(struct fs_op *op, u64 ino, u64 *deleg)
 {
-	struct fs_place place = { .ino = node->in.ino };
+	struct fs_place place = { .ino = ino };
 	struct fs_chain chain = {};
 	int err;
 
-	*deleg = keep ? op->who->deleg : 0;
-	if (!keep || op->who->deleg || !op->who->cover)
+	*deleg = 0;
+	if (!op->who->cover)
 		return 0;
-	err = fs_chain(&op->txn->view, node->in.ino, &chain);
+	err = fs_chain(&op->txn->view, ino, &chain);
 	if (!err) {
 		place.chain = chain.ino;
 		place.n = chain.n;
@@ -234,14 +231,24 @@ static int keeper(struct fs_op *op, struct fs_node *node, bool keep, u64 *deleg)
 }
 
 /*
+ * Which delegation will keep the inode open if its last link goes now. Asked
+ * while it still has its place.
+ */
+static int keeper(struct fs_op *op, struct fs_node *node, bool keep, u64 *deleg)
+{
+	*deleg = keep ? op->who->deleg : 0;
+	return keep && !*deleg ? covered(op, node->in.ino, deleg) : 0;
+}
+
+/*
  * The count or ctime of a file with several links changed, and it may belong to
- * somebody else: remember to tell.
+ * somebody else: remember to tell. Who asked for a change outside a log has the answer.
  */
 static int note_link(struct fs_op *op, struct fs_node *node)
 {
 	struct fs_txn *txn = op->txn;
 	size_t cap = txn->cap_links ? txn->cap_links * 2 : 64;
-	u64 *p;
+	u64 *p, deleg;
 	int err;
 
 	if (is_dir(node) || is_orphan(node))
@@ -249,6 +256,11 @@ static int note_link(struct fs_op *op, struct fs_node *node)
 	if (op->who->deleg) {
 		err = fs_node_inside(txn, node, op->who->deleg, op->who->root);
 		if (err != -EUCLEAN)
+			return err;
+	} else {
+		/* by where its home is now, which the node's own entry may not say yet */
+		err = covered(op, node->in.parent, &deleg);
+		if (err || deleg)
 			return err;
 	}
 	if (txn->n_links == txn->cap_links) {
