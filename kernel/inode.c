@@ -416,13 +416,19 @@ bool archil_inode_valid(struct inode *inode)
 
 int archil_ask_settled(struct inode *inode)
 {
+	/* Its records are in the log of the one that it caches, those of its names in the other's. */
+	struct archil_deleg *cached = archil_deleg_cached(inode);
 	struct archil_deleg *d = archil_deleg_of(inode, NULL);
 	int err = 0;
 
-	if (d && READ_ONCE(d->state) <= ARCHIL_OWN_DRAINING)
+	/* -EIO: lost; then what the server has is right */
+	if (archil_deleg_live(cached))
+		err = archil_log_wait(cached, 0, true);
+	if (err != -EINTR && d != cached && archil_deleg_live(d))
 		err = archil_log_wait(d, 0, true);
+	archil_deleg_put(cached);
 	archil_deleg_put(d);
-	return err == -EIO ? 0 : err;	/* lost: then what the server has is right */
+	return err == -EIO ? 0 : err;
 }
 
 static int archil_ask_attr_for(struct archil_mount *m, u64 ino, struct archil_wattr *attr,

@@ -484,18 +484,10 @@ int archil_settle_growth(struct inode *inode, loff_t size)
 	return archil_flush_data(inode, true);
 }
 
-int archil_sync_inode(struct inode *inode, bool killable)
+static int archil_sync_log(struct archil_deleg *d, bool killable)
 {
-	struct archil_deleg *d;
-	int err = 0;
+	int err = d ? archil_log_wait(d, 0, killable) : 0;
 
-	if (S_ISREG(inode->i_mode))
-		err = archil_flush_data(inode, killable);
-	if (err)
-		return err;
-	d = archil_deleg_of(inode, NULL);
-	if (d)
-		err = archil_log_wait(d, 0, killable);
 	/*
 	 * Lost: who calls reports the error that cleaning up records, not the next one to ask. Also if
 	 * the log lost nothing: what would have gone there by now may be lost, as a size is.
@@ -503,6 +495,27 @@ int archil_sync_inode(struct inode *inode, bool killable)
 	if (d && err != -EINTR && killable && READ_ONCE(d->state) == ARCHIL_OWN_TAKEN &&
 	    wait_event_killable(d->wait, READ_ONCE(d->cleaned)))
 		err = -EINTR;
+	return err;
+}
+
+int archil_sync_inode(struct inode *inode, bool killable)
+{
+	struct archil_deleg *cached, *d;
+	int err = 0, err2;
+
+	if (S_ISREG(inode->i_mode))
+		err = archil_flush_data(inode, killable);
+	if (err)
+		return err;
+	/* Its records are in the log of the one that it caches, its name in the other's. */
+	cached = archil_deleg_cached(inode);
+	d = archil_deleg_of(inode, NULL);
+	err = archil_sync_log(cached, killable);
+	if (d != cached && err != -EINTR) {
+		err2 = archil_sync_log(d, killable);
+		err = err2 == -EINTR ? err2 : err ?: err2;
+	}
+	archil_deleg_put(cached);
 	archil_deleg_put(d);
 	return err;
 }
