@@ -82,7 +82,18 @@ void archil_mounts_of(struct net *net, void (*fn)(struct archil_mount *m))
 	mutex_unlock(&archil_mounts_lock);
 }
 
-static struct archil_mount *archil_mount_new(struct net *net)
+/*
+ * What the options say, from fsopen() on. Anybody in a user namespace gets this far, so it is
+ * small and charged to him; the mount is made when the VFS has asked whether he may mount.
+ */
+struct archil_options {
+	unsigned int flags;		/* ARCHIL_MOUNT_* */
+	unsigned int cache_ttl, commit, timeo;
+	char *token;
+	struct archil_upcall *opened;	/* OPEN_SESSION's answer, for archil_fill_super() */
+};
+
+static struct archil_mount *archil_mount_new(struct net *net, struct archil_options *opts)
 {
 	struct archil_mount *m = kzalloc(sizeof(*m), GFP_KERNEL);
 
@@ -92,9 +103,11 @@ static struct archil_mount *archil_mount_new(struct net *net)
 	INIT_LIST_HEAD(&m->list);
 	m->net = get_net(net);
 	uuid_gen(&m->uuid);
-	m->cache_ttl = 1;
-	m->commit = 5;
-	m->timeo = 30;
+	m->flags = opts->flags;
+	m->cache_ttl = opts->cache_ttl;
+	m->commit = opts->commit;
+	m->timeo = opts->timeo;
+	swap(m->token, opts->token);
 	spin_lock_init(&m->room.lock);
 	init_waitqueue_head(&m->writes_wait);
 	init_waitqueue_head(&m->backlog_wait);
@@ -334,7 +347,7 @@ static int archil_seconds(struct fs_context *fc, struct fs_parameter *param, u32
 
 static int archil_parse_param(struct fs_context *fc, struct fs_parameter *param)
 {
-	struct archil_mount *m = fc->s_fs_info;
+	struct archil_options *opts = fc->fs_private;
 	struct fs_parse_result result;
 	int opt = fs_parse(fc, archil_parameters, param, &result);
 
@@ -348,20 +361,20 @@ static int archil_parse_param(struct fs_context *fc, struct fs_parameter *param)
 		param->string = NULL;
 		return 0;
 	case Opt_shared:
-		m->flags |= ARCHIL_MOUNT_SHARED;
+		opts->flags |= ARCHIL_MOUNT_SHARED;
 		return 0;
 	case Opt_force:
-		m->flags |= ARCHIL_MOUNT_FORCE;
+		opts->flags |= ARCHIL_MOUNT_FORCE;
 		return 0;
 	case Opt_cache_ttl:
-		return archil_seconds(fc, param, result.uint_32, 0, &m->cache_ttl);
+		return archil_seconds(fc, param, result.uint_32, 0, &opts->cache_ttl);
 	case Opt_commit:
-		return archil_seconds(fc, param, result.uint_32, 1, &m->commit);
+		return archil_seconds(fc, param, result.uint_32, 1, &opts->commit);
 	case Opt_timeo:
-		return archil_seconds(fc, param, result.uint_32, 1, &m->timeo);
+		return archil_seconds(fc, param, result.uint_32, 1, &opts->timeo);
 	case Opt_token:
-		kfree_sensitive(m->token);
-		m->token = param->string;
+		kfree_sensitive(opts->token);
+		opts->token = param->string;
 		param->string = NULL;
 		return 0;
 	}
@@ -417,7 +430,8 @@ static int archil_open_session(struct fs_context *fc, struct archil_mount *m,
 static int archil_fill_super(struct super_block *sb, struct fs_context *fc)
 {
 	struct archil_mount *m = sb->s_fs_info;
-	struct archil_upcall *up = fc->fs_private;
+	struct archil_options *opts = fc->fs_private;
+	struct archil_upcall *up = opts->opened;
 	const struct archil_grant *grant = &up->open.grant;
 	struct archil_deleg *d = NULL;
 	struct inode *root;
@@ -467,51 +481,65 @@ static int archil_fill_super(struct super_block *sb, struct fs_context *fc)
 	return 0;
 }
 
-static int archil_get_tree(struct fs_context *fc)
+/* The session is open: connect, and make a superblock, which takes m over from fc->s_fs_info. */
+static int archil_mount_tree(struct fs_context *fc, struct archil_mount *m,
+			     struct archil_upcall *up)
 {
-	struct archil_mount *m = fc->s_fs_info;
-	struct archil_upcall *up;
-	struct socket *sock;
+	struct archil_options *opts = fc->fs_private;
+	struct socket *sock = up->sock;
 	int err;
-
-	if (fc->sb_flags & SB_RDONLY)
-		m->flags |= ARCHIL_MOUNT_RO;
-	if ((m->flags & ARCHIL_MOUNT_FORCE) &&
-	    (m->flags & (ARCHIL_MOUNT_SHARED | ARCHIL_MOUNT_RO)))
-		return invalfc(fc, "force goes with neither shared nor ro");
-	err = archil_split_source(fc, m);
-	if (err)
-		return err;
-	err = archil_open_session(fc, m, &up);
-	if (err)
-		return err;
 
 	m->session = up->session;
 	m->max_file_size = le64_to_cpu(up->open.max_file_size);
 	m->inline_max = min_t(u32, le32_to_cpu(up->open.inline_max), ARCHIL_INLINE_MAX);
 	m->payload_max = le32_to_cpu(up->open.payload_max);
 	strscpy(m->server, up->server, sizeof(m->server));
-	err = -EPROTO;
 	/* The longest record must fit. */
 	if (m->payload_max < SZ_128K || m->payload_max > ARCHIL_PAYLOAD_MAX ||
 	    !is_power_of_2(m->payload_max))
-		goto out;
+		return -EPROTO;
 	m->io_max = min_t(u32, m->payload_max, ARCHIL_IO_MAX);
-	sock = up->sock;
 	up->sock = NULL;
 	err = archil_transport_attach(m, sock, up->epoch);
 	if (err)
-		goto out;
+		return err;
 	mutex_lock(&archil_mounts_lock);
 	list_add_tail(&m->list, &archil_mounts);
 	mutex_unlock(&archil_mounts_lock);
 
 	err = archil_upcall_opened(up);
-	fc->fs_private = up;
+	if (err)
+		return err;
+	opts->opened = up;
+	err = get_tree_nodev(fc, archil_fill_super);
+	opts->opened = NULL;
+	return err;
+}
+
+static int archil_get_tree(struct fs_context *fc)
+{
+	struct archil_options *opts = fc->fs_private;
+	struct archil_upcall *up;
+	struct archil_mount *m;
+	int err;
+
+	if (fc->sb_flags & SB_RDONLY)
+		opts->flags |= ARCHIL_MOUNT_RO;
+	if ((opts->flags & ARCHIL_MOUNT_FORCE) &&
+	    (opts->flags & (ARCHIL_MOUNT_SHARED | ARCHIL_MOUNT_RO)))
+		return invalfc(fc, "force goes with neither shared nor ro");
+	m = archil_mount_new(fc->net_ns, opts);
+	if (!m)
+		return -ENOMEM;
+	err = archil_split_source(fc, m);
 	if (!err)
-		err = get_tree_nodev(fc, archil_fill_super);
-	fc->fs_private = NULL;
-out:
+		err = archil_open_session(fc, m, &up);
+	if (err) {
+		archil_mount_put(m);
+		return err;
+	}
+	fc->s_fs_info = m;
+	err = archil_mount_tree(fc, m, up);
 	/* Without a superblock nobody else ends the session. */
 	if (err && fc->s_fs_info) {
 		fc->s_fs_info = NULL;
@@ -523,7 +551,8 @@ out:
 
 static int archil_reconfigure(struct fs_context *fc)
 {
-	struct archil_mount *m = archil_mnt(fc->root->d_sb), *opts = fc->s_fs_info;
+	struct archil_mount *m = archil_mnt(fc->root->d_sb);
+	struct archil_options *opts = fc->fs_private;
 
 	sync_filesystem(fc->root->d_sb);
 	if ((m->flags & ARCHIL_MOUNT_RO) && !(fc->sb_flags & SB_RDONLY))
@@ -538,8 +567,10 @@ static int archil_reconfigure(struct fs_context *fc)
 
 static void archil_free_fc(struct fs_context *fc)
 {
-	if (fc->s_fs_info)
-		archil_mount_put(fc->s_fs_info);
+	struct archil_options *opts = fc->fs_private;
+
+	kfree_sensitive(opts->token);
+	kfree(opts);
 }
 
 static const struct fs_context_operations archil_context_ops = {
@@ -551,18 +582,22 @@ static const struct fs_context_operations archil_context_ops = {
 
 static int archil_init_fs_context(struct fs_context *fc)
 {
-	struct archil_mount *m = archil_mount_new(fc->net_ns), *old;
+	struct archil_options *opts = kzalloc(sizeof(*opts), GFP_KERNEL_ACCOUNT);
+	struct archil_mount *m;
 
-	if (!m)
+	if (!opts)
 		return -ENOMEM;
+	opts->cache_ttl = 1;
+	opts->commit = 5;
+	opts->timeo = 30;
 	if (fc->purpose == FS_CONTEXT_FOR_RECONFIGURE) {
 		/* What is not named stays as it is. */
-		old = archil_mnt(fc->root->d_sb);
-		m->cache_ttl = old->cache_ttl;
-		m->commit = old->commit;
-		m->timeo = old->timeo;
+		m = archil_mnt(fc->root->d_sb);
+		opts->cache_ttl = m->cache_ttl;
+		opts->commit = m->commit;
+		opts->timeo = m->timeo;
 	}
-	fc->s_fs_info = m;
+	fc->fs_private = opts;
 	fc->ops = &archil_context_ops;
 	return 0;
 }

@@ -36,6 +36,18 @@ start_server
 disk_create other
 TOKEN=$(<"$TOKENS/disk")
 
+echo '# ---- one who may not mount'
+before=$(threads | wc -l)
+mkfifo /tmp/held
+setpriv --reuid 65534 --regid 65534 --clear-groups unshare -Urm \
+	fsmount --begin 300 </tmp/held >/tmp/begun &
+begun=$!
+exec 7>/tmp/held
+check 'begins to, 300 times' wait_until 10 grep -q begun /tmp/begun
+is 'which makes no kernel thread' "$(threads | wc -l)" "$before"
+exec 7>&-
+check 'and ends' wait $begun
+
 echo '# ---- nobody there'
 says 1 ENOTCONN "$SOURCE" shared timeo=1
 start_agent 1

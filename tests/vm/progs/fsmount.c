@@ -3,12 +3,29 @@
  * fsmount SOURCE [KEY | KEY=VALUE]...: mounts archil as the kernel takes it, without a
  * helper that judges before, attaches it nowhere, and says how that ended: "ok" or the
  * errno's name, and what the kernel wrote about it.
+ *
+ * fsmount --begin N: begins N mounts (fsopen(2) alone), says "begun", and lets go of them when its
+ * standard input ends.
  */
 #include <fcntl.h>
 #include <sys/mount.h>
 #include <unistd.h>
 
 #include "prog.h"
+
+static int begin(int n)
+{
+	char c;
+
+	while (n--)
+		if (fsopen("archil", FSOPEN_CLOEXEC) < 0)
+			die("fsopen");
+	puts("begun");
+	fflush(stdout);
+	while (read(STDIN_FILENO, &c, 1) > 0)
+		;
+	return 0;
+}
 
 int main(int argc, char **argv)
 {
@@ -17,9 +34,11 @@ int main(int argc, char **argv)
 	ssize_t n;
 
 	if (argc < 2) {
-		fputs("usage: fsmount SOURCE [KEY[=VALUE]]...\n", stderr);
+		fputs("usage: fsmount SOURCE [KEY[=VALUE]]... | --begin N\n", stderr);
 		return 2;
 	}
+	if (argc == 3 && !strcmp(argv[1], "--begin"))
+		return begin(atoi(argv[2]));
 	fd = fsopen("archil", FSOPEN_CLOEXEC);
 	if (fd < 0)
 		die("fsopen");
