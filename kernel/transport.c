@@ -394,13 +394,19 @@ void archil_transport_over(struct archil_mount *m)
 static void archil_transport_over_work(struct work_struct *work)
 {
 	struct archil_transport *tp = container_of(work, struct archil_transport, over_work);
+	struct archil_mount *m = container_of(tp, struct archil_mount, tp);
 
-	archil_transport_over(container_of(tp, struct archil_mount, tp));
+	if (!archil_transport_is_over(m))
+		archil_transport_over(m);
+	archil_mount_put(m);
 }
 
 void archil_transport_over_async(struct archil_mount *m)
 {
-	queue_work(archil_conn_wq, &m->tp.over_work);
+	/* The mount may be on its way out, and past waiting for this. */
+	refcount_inc(&m->ref);
+	if (!queue_work(archil_conn_wq, &m->tp.over_work))
+		archil_mount_put(m);
 }
 
 void archil_transport_init(struct archil_mount *m)
@@ -422,5 +428,6 @@ void archil_transport_exit(struct archil_mount *m)
 {
 	archil_transport_over(m);
 	cancel_delayed_work_sync(&m->tp.connect_work);
-	cancel_work_sync(&m->tp.over_work);
+	if (cancel_work_sync(&m->tp.over_work))
+		archil_mount_put(m);	/* not the last reference */
 }
