@@ -4,8 +4,8 @@
  * Neither waits for anything but the socket. The first that fails shuts the
  * socket down, which ends the other, and tells the transport once.
  *
- * A connection lives from archil_conn_start() to archil_conn_stop(); the threads stay
- * until they are told to stop, so the structure needs no reference count.
+ * A connection lives from archil_conn_new() to archil_conn_stop(); the threads, once started,
+ * stay until they are told to stop, so the structure needs no reference count.
  */
 #include <linux/kthread.h>
 #include <linux/file.h>
@@ -264,7 +264,7 @@ static int archil_conn_rx(void *data)
 
 /* ---- life ---- */
 
-struct archil_conn *archil_conn_start(struct archil_mount *m, struct socket *sock)
+struct archil_conn *archil_conn_new(struct archil_mount *m, struct socket *sock)
 {
 	struct archil_conn *conn;
 	struct task_struct *task;
@@ -297,8 +297,6 @@ struct archil_conn *archil_conn_start(struct archil_mount *m, struct socket *soc
 	conn->rx = task;
 	get_task_struct(conn->tx);
 	get_task_struct(conn->rx);
-	wake_up_process(conn->tx);
-	wake_up_process(conn->rx);
 	return conn;
 
 err_tx:
@@ -309,6 +307,12 @@ err_conn:
 err_sock:
 	sockfd_put(sock);
 	return ERR_CAST(task);
+}
+
+void archil_conn_start(struct archil_conn *conn)
+{
+	wake_up_process(conn->tx);
+	wake_up_process(conn->rx);
 }
 
 void archil_conn_stop(struct archil_conn *conn)

@@ -308,7 +308,7 @@ int archil_transport_attach(struct archil_mount *m, struct socket *sock, u64 epo
 		sockfd_put(sock);
 		return -ENOMEM;
 	}
-	conn = archil_conn_start(m, sock);
+	conn = archil_conn_new(m, sock);
 	if (IS_ERR(conn)) {
 		mutex_unlock(&tp->conn_mutex);
 		archil_req_put(hello);
@@ -337,6 +337,8 @@ int archil_transport_attach(struct archil_mount *m, struct socket *sock, u64 epo
 	tp->state = ARCHIL_TP_UP;
 	tp->connecting = false;
 	archil_conn_kick(conn);
+	/* Not before: who finds the connection dead says so once, and is believed if it is ours. */
+	archil_conn_start(conn);
 	spin_unlock(&tp->lock);
 	trace_archil_conn(m->id, "up");
 	mutex_unlock(&tp->conn_mutex);
