@@ -3,11 +3,11 @@
  * Cleaning up after a delegation that was lost: who is told EIO, what is dropped.
  *
  * 1. Losing waits for nobody: archil_deleg_lost() sets the state, fails the log and queues this.
- * 2. First the error is recorded for each inode that lost something, of its own or of the way to
- *    it, while all of them are still known to be of the delegation.
+ * 2. The work waits for those who are inside a change: what they were told is done counts. Then the
+ *    error is recorded for each inode that lost something, of its own or of the way to it, while
+ *    all of them are still known to be of the delegation.
  * 3. Then, per inode, `lost` moves, so that descriptors opened before are refused, mappings are
- *    removed and pages dropped. A folio dirtied by somebody who was inside a change is dropped by
- *    writepages, which records EIO.
+ *    removed and pages dropped.
  * 4. Until that is done an inode stays with what was lost: no later delegation finds anything of it.
  */
 #include <linux/dcache.h>
@@ -69,7 +69,7 @@ static int archil_lose_inode(struct archil_deleg *d, struct inode *inode, void *
 	smp_mb(); /* lost before the pages go: whoever dirties one later sees it */
 	told = test_and_clear_bit(ARCHIL_I_TOLD, &ai->flags);
 	old = archil_inode_disown(ai);
-	/* Who had entered before has done more meanwhile. */
+	/* archil_lost_wait() finds some that nobody has looked at. */
 	if (!told && archil_inode_loses(d, inode))
 		mapping_set_error(inode->i_mapping, -EIO);
 	if (S_ISREG(inode->i_mode))
@@ -115,7 +115,8 @@ void archil_lost_work(struct work_struct *work)
 	struct archil_delegs *ds = &d->mount->delegs;
 	struct dentry *root;
 
-	archil_log_fail(d);	/* first: what lost something is judged by its log */
+	wait_event(d->wait, !atomic_read(&d->users));	/* who comes now leaves at once */
+	archil_log_fail(d);	/* before we look: what lost something is judged by its log */
 	spin_lock(&ds->lock);
 	root = d->root;
 	d->root = NULL;
