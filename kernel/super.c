@@ -6,7 +6,8 @@
  * the VFS's held but the caller's own. A mount that fails after the session was
  * opened closes it.
  *
- * Unmounting, in this order:
+ * Unmounting, in this order; signals do not break it off (they may be from long before), but
+ * umount -f or archilctl abort do:
  * 1. everything is written back while the superblock still works;
  * 2. delegations and requests let go of their dentries, and the superblock dies;
  *    evicting orphans appends their RELEASE records;
@@ -14,6 +15,7 @@
  * 4. CLOSE_SESSION on the data connection, so no agent is needed;
  * 5. the connection ends, the agent is told to forget the mount.
  */
+#include <linux/delay.h>
 #include <linux/fs_context.h>
 #include <linux/fs_parser.h>
 #include <linux/module.h>
@@ -31,6 +33,7 @@
 
 #define ARCHIL_READ_AHEAD	(4 << 20)	/* bytes */
 #define ARCHIL_IO_MAX		(1 << 20)	/* bytes */
+#define ARCHIL_CLOSE_PATIENCE	(5L * HZ)	/* with a killed umount's CLOSE_SESSION */
 
 static LIST_HEAD(archil_mounts);
 static DEFINE_MUTEX(archil_mounts_lock);
@@ -149,18 +152,29 @@ static int archil_sync_fs(struct super_block *sb, int wait)
 /* ---- ending ---- */
 
 /* Tell the server; true if it has answered. */
-static bool archil_close_session(struct archil_mount *m, unsigned long timeout)
+static bool archil_close_session(struct archil_mount *m, long timeout)
 {
 	struct archil_req *req;
-	bool told;
+	long left;
 
 	req = archil_req_new(m, ARCHIL_OP_CLOSE_SESSION, 0, 0, GFP_KERNEL);
 	if (!req)
 		return false;
 	archil_req_submit(req);
-	told = wait_for_completion_killable_timeout(&req->completion, timeout) > 0;
+	left = wait_for_completion_killable_timeout(&req->completion, timeout);
+	/* The signal may be an old one, from when there was something to write back. */
+	if (left < 0)
+		left = wait_for_completion_timeout(&req->completion,
+						   min(timeout, ARCHIL_CLOSE_PATIENCE));
 	archil_req_put(req);
-	return told;
+	return left > 0;
+}
+
+/* Only the transport's end breaks it off. */
+static void archil_flush_all(struct archil_mount *m)
+{
+	while (archil_delegs_flush(m, false) == -ENOMEM && !archil_transport_is_over(m))
+		msleep(100);
 }
 
 void archil_mount_abort(struct archil_mount *m)
@@ -181,7 +195,7 @@ static void archil_mount_end(struct archil_mount *m)
 	WRITE_ONCE(m->sb, NULL);
 	/* without an epoch there never was a connection to say it on */
 	if (m->tp.epoch && !archil_transport_is_over(m)) {
-		archil_delegs_flush(m, true);
+		archil_flush_all(m);
 		/* One that was never mounted keeps nobody waiting for long. */
 		archil_close_session(m, m->dying ? MAX_SCHEDULE_TIMEOUT : m->timeo * HZ);
 	}
@@ -209,7 +223,8 @@ static void archil_kill_sb(struct super_block *sb)
 
 	if (sb->s_root) {
 		archil_debugfs_remove(m);
-		archil_delegs_flush(m, false);
+		WRITE_ONCE(m->ending, true);
+		archil_flush_all(m);
 		/* Whatever is still dirty could not be written: its inodes go all the same. */
 		WRITE_ONCE(m->dying, true);
 		archil_dirty_drop(m);

@@ -66,7 +66,8 @@ struct archil_mount {
 	wait_queue_head_t writes_wait;	/* for fewer */
 
 	struct workqueue_struct *wq;	/* WQ_MEM_RECLAIM: write-back, revocation, the log */
-	bool dying;			/* being unmounted */
+	bool ending;			/* being unmounted: written back whatever signals come */
+	bool dying;			/* the superblock goes: what is dirty now is not written */
 	atomic_t backlog;		/* log records not acknowledged, of all delegations */
 	atomic64_t backlog_bytes;	/* and of what is about to be appended */
 	wait_queue_head_t backlog_wait;	/* for less of it */

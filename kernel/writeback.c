@@ -73,6 +73,17 @@ static bool archil_may_write(struct archil_mount *m)
 	       atomic_read(&m->write_bytes) < ARCHIL_BYTES_IN_FLIGHT;
 }
 
+/* -EINTR: killed. */
+static int archil_wait_may_write(struct archil_mount *m)
+{
+	/* Whoever has umount's signals goes on: nobody comes after him. */
+	if (READ_ONCE(m->ending))
+		wait_event(m->writes_wait, archil_may_write(m));
+	else if (wait_event_killable(m->writes_wait, archil_may_write(m)))
+		return -EINTR;
+	return 0;
+}
+
 struct archil_wb {
 	struct inode *inode;
 	struct archil_io *io;		/* being collected, or NULL */
@@ -98,7 +109,7 @@ static int archil_write_submit(struct archil_wb *wb, struct writeback_control *w
 	req = archil_req_new(m, ARCHIL_OP_WRITE, sizeof(*body), sizeof(struct archil_write_rep),
 			     GFP_NOFS);
 	err = req ? 0 : -ENOMEM;
-	if (!err && wait_event_killable(m->writes_wait, archil_may_write(m))) {
+	if (!err && archil_wait_may_write(m)) {
 		archil_req_put(req);
 		err = -EINTR;
 	}
