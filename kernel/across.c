@@ -145,7 +145,7 @@ static int archil_across_hold(struct archil_across *ac)
 		nr = archil_across_concerned(ac, list);
 		err = 0;
 		for (i = 0; i < nr && !err; i++) {
-			err = archil_deleg_quiesce_wait(list[i]);
+			err = archil_deleg_quiesce_wait(list[i], MAX_SCHEDULE_TIMEOUT);
 			if (!err)
 				ac->held[ac->nr_held++] = list[i];
 		}

@@ -17,6 +17,8 @@
  *    granted, though its revocation may still be on its way. It is lost as soon as the
  *    checkout is answered, so that nothing is changed under it any more. The server is
  *    asked first: where two seem to overlap, a name in memory may be old.
+ * 7. Nobody waits longer than timeo for a request that was made before, his own or another's, and
+ *    then timeo for the answer. How long writing back takes is not counted.
  */
 #include <linux/capability.h>
 #include <linux/slab.h>
@@ -32,7 +34,7 @@ struct archil_ctl {
 	struct archil_mount *mount;
 	struct dentry *dentry;		/* reference */
 	bool checkin;
-	bool has_slot;
+	unsigned long deadline;		/* jiffies: until then for what was asked before */
 	struct archil_slot slot;
 	u64 known;			/* all that is held with a number up to this was looked at */
 	struct archil_deleg *deleg;	/* prepared for a grant, or NULL */
@@ -71,8 +73,14 @@ static struct archil_ctl *archil_ctl_new(struct dentry *dentry, bool checkin)
 	ctl->mount = archil_mnt(dentry->d_sb);
 	ctl->dentry = dget(dentry);
 	ctl->checkin = checkin;
+	ctl->deadline = jiffies + ctl->mount->timeo * HZ;
 	init_completion(&ctl->finished);
 	return ctl;
+}
+
+static long archil_ctl_left(struct archil_ctl *ctl)
+{
+	return max(1L, (long)(ctl->deadline - jiffies));
 }
 
 /* ---- what is held at and beneath a directory ---- */
@@ -94,7 +102,7 @@ static int archil_ctl_hold(struct archil_ctl *ctl, struct archil_deleg *d)
 		ctl->held = held;
 		ctl->cap_held = cap;
 	}
-	err = archil_deleg_quiesce_wait(d);
+	err = archil_deleg_quiesce_wait(d, archil_ctl_left(ctl));
 	if (err)
 		return err == -EAGAIN || err == -EIO ? 0 : err;
 	refcount_inc(&d->ref);
@@ -112,7 +120,7 @@ static int archil_ctl_drain(struct archil_ctl *ctl)
 	int err;
 
 	/* What is granted by now we have heard of; what comes has a higher number. */
-	err = archil_slots_settle(ctl->mount);
+	err = archil_slots_settle(ctl->mount, archil_ctl_left(ctl));
 	spin_lock(&ds->lock);
 	ctl->known = ds->top;
 	spin_unlock(&ds->lock);
@@ -329,20 +337,47 @@ static int archil_ctl_ask(struct archil_ctl *ctl, u16 op, const void *body, u32 
 
 /* ---- the two calls ---- */
 
+/* One at a time. */
+static int archil_ctl_lock(struct archil_ctl *ctl)
+{
+	struct archil_delegs *ds = &ctl->mount->delegs;
+
+	return archil_waited(wait_event_killable_timeout(ds->checkout_wait,
+							 !test_and_set_bit_lock(0, &ds->checkout),
+							 archil_ctl_left(ctl)));
+}
+
+static void archil_ctl_unlock(struct archil_ctl *ctl)
+{
+	struct archil_delegs *ds = &ctl->mount->delegs;
+
+	clear_bit_unlock(0, &ds->checkout);
+	smp_mb__after_atomic(); /* it is clear before we look who waits */
+	wake_up(&ds->checkout_wait);
+}
+
+static int archil_ctl_locked(struct archil_ctl *ctl)
+{
+	int err = archil_ctl_drain(ctl);
+
+	if (!err)
+		err = archil_slot_get(ctl->mount, &ctl->slot, ctl->mount->timeo * HZ);
+	if (err)
+		archil_ctl_let_go(ctl);
+	return err;
+}
+
 static int archil_ctl_begin(struct archil_ctl *ctl)
 {
-	int err;
+	struct archil_mount *m = ctl->mount;
+	int err = archil_ctl_lock(ctl);
 
-	if (mutex_lock_killable(&ctl->mount->delegs.checkout_mutex))
-		return -EINTR;
-	err = archil_ctl_drain(ctl);
-	if (!err)
-		err = archil_slot_get(ctl->mount, &ctl->slot);
-	if (err) {
-		archil_ctl_let_go(ctl);
-		mutex_unlock(&ctl->mount->delegs.checkout_mutex);
+	if (!err) {
+		err = archil_ctl_locked(ctl);
+		if (err)
+			archil_ctl_unlock(ctl);
 	}
-	return err;
+	return err == -ETIMEDOUT && !archil_agent_alive(m->net) ? -ENOTCONN : err;
 }
 
 /* Where a delegation of our own begins, as seen from the mounted root. */
@@ -418,7 +453,7 @@ static int archil_try_checkout(struct dentry *dentry, void *p)
 	if (arg->flags & ARCHIL_CHECKOUT_FORCE)
 		body.flags = cpu_to_le32(ARCHIL_GR_FORCE);
 	err = archil_ctl_ask(ctl, ARCHIL_OP_GRANT, &body, sizeof(body));
-	mutex_unlock(&m->delegs.checkout_mutex);
+	archil_ctl_unlock(ctl);
 	if (!err) {
 		arg->covered = ctl->covered;
 		arg->number = ctl->number;
@@ -461,7 +496,6 @@ int archil_checkout(struct dentry *dentry, struct archil_ioc_checkout *arg)
 
 static int archil_try_checkin(struct dentry *dentry, void *p)
 {
-	struct archil_mount *m = archil_mnt(dentry->d_sb);
 	struct archil_ioc_checkin *arg = p;
 	struct archil_checkin_req body = { };
 	struct archil_ctl *ctl;
@@ -477,7 +511,7 @@ static int archil_try_checkin(struct dentry *dentry, void *p)
 	body.ino = cpu_to_le64(archil_i(d_inode(dentry))->ino);
 	body.known = cpu_to_le64(ctl->known);
 	err = archil_ctl_ask(ctl, ARCHIL_OP_CHECKIN, &body, sizeof(body));
-	mutex_unlock(&m->delegs.checkout_mutex);
+	archil_ctl_unlock(ctl);
 	if (!err)
 		arg->released = ctl->released;
 	else if (err == -EBUSY)

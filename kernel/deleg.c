@@ -49,7 +49,7 @@ void archil_delegs_init(struct archil_mount *m)
 	ds->numbers = RB_ROOT;
 	ds->stirred = RB_ROOT;
 	hash_init(ds->inos);
-	mutex_init(&ds->checkout_mutex);
+	init_waitqueue_head(&ds->checkout_wait);
 	mutex_init(&ds->orphan_mutex);
 	init_waitqueue_head(&ds->held_back_wait);
 }
@@ -515,12 +515,18 @@ void archil_deleg_leave(struct archil_deleg *d)
 	archil_deleg_put(d);
 }
 
-int archil_deleg_wait(struct archil_deleg *d)
+static int archil_deleg_wait_for(struct archil_deleg *d, long timeout)
 {
-	int err = wait_event_killable(d->wait, READ_ONCE(d->state) != ARCHIL_OWN_DRAINING);
+	int err = archil_waited(wait_event_killable_timeout(d->wait,
+					READ_ONCE(d->state) != ARCHIL_OWN_DRAINING, timeout));
 
 	archil_deleg_put(d);
-	return err ? -EINTR : 0;
+	return err;
+}
+
+int archil_deleg_wait(struct archil_deleg *d)
+{
+	return archil_deleg_wait_for(d, MAX_SCHEDULE_TIMEOUT);
 }
 
 int archil_not_owned(struct inode *inode)
@@ -642,7 +648,7 @@ static int archil_deleg_quiesce(struct archil_deleg *d)
 	return -EINTR;
 }
 
-int archil_deleg_quiesce_wait(struct archil_deleg *d)
+int archil_deleg_quiesce_wait(struct archil_deleg *d, long timeout)
 {
 	int err;
 
@@ -654,7 +660,7 @@ int archil_deleg_quiesce_wait(struct archil_deleg *d)
 			return -EIO;
 		default:
 			refcount_inc(&d->ref);
-			err = archil_deleg_wait(d);
+			err = archil_deleg_wait_for(d, timeout);
 			if (err)
 				return err;
 		}

@@ -83,7 +83,8 @@ struct archil_delegs {
 	unsigned int nr_early;
 	atomic_t cleaning;		/* lost ones whose lost_work is not through; a wait_var */
 	struct mutex orphan_mutex;	/* one orphan's delegation is asked for at a time */
-	struct mutex checkout_mutex;	/* one checkout or checkin of this mount at a time */
+	unsigned long checkout;		/* bit 0: a checkout or checkin of this mount is under way */
+	wait_queue_head_t checkout_wait;	/* it has ended */
 };
 
 void archil_delegs_init(struct archil_mount *m);
@@ -144,10 +145,10 @@ int archil_not_owned(struct inode *inode);
 
 /*
  * No more changes; 0 when none is under way. Waits, killably, while somebody else
- * drains it: so who takes several takes them in order of number. -EAGAIN: it is
- * closed; -EIO: lost; -EINTR.
+ * drains it (@timeout: jiffies): so who takes several takes them in order of number.
+ * -EAGAIN: it is closed; -EIO: lost; -EINTR, -ETIMEDOUT.
  */
-int archil_deleg_quiesce_wait(struct archil_deleg *d);
+int archil_deleg_quiesce_wait(struct archil_deleg *d, long timeout);
 /* Not given back after all. */
 void archil_deleg_resume(struct archil_deleg *d);
 /* Something was appended to its log. delegs->lock is not held; with it: locked. */

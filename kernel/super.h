@@ -77,6 +77,12 @@ struct archil_mount {
 	struct dentry *debugfs;
 };
 
+/* 0, -EINTR or -ETIMEDOUT for what wait_event_killable_timeout() has returned. */
+static inline int archil_waited(long left)
+{
+	return left > 0 ? 0 : left ? -EINTR : -ETIMEDOUT;
+}
+
 static inline struct archil_mount *archil_mnt(const struct super_block *sb)
 {
 	return sb->s_fs_info;

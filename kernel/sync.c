@@ -69,7 +69,7 @@ static bool archil_slots_passed(struct archil_slots *slots, const unsigned long 
 	return passed;
 }
 
-int archil_slots_settle(struct archil_mount *m)
+int archil_slots_settle(struct archil_mount *m, long timeout)
 {
 	struct archil_slots *slots = &m->slots;
 	DECLARE_BITMAP(busy, ARCHIL_SLOTS);
@@ -79,16 +79,16 @@ int archil_slots_settle(struct archil_mount *m)
 	bitmap_copy(busy, slots->busy, ARCHIL_SLOTS);
 	memcpy(seq, slots->seq, sizeof(seq));
 	spin_unlock(&slots->lock);
-	if (wait_event_killable(slots->wait, archil_slots_passed(slots, busy, seq)))
-		return -EINTR;
-	return 0;
+	return archil_waited(wait_event_killable_timeout(slots->wait,
+							 archil_slots_passed(slots, busy, seq),
+							 timeout));
 }
 
-int archil_slot_get(struct archil_mount *m, struct archil_slot *slot)
+int archil_slot_get(struct archil_mount *m, struct archil_slot *slot, long timeout)
 {
-	if (wait_event_killable(m->slots.wait, archil_slot_try(&m->slots, slot)))
-		return -EINTR;
-	return 0;
+	return archil_waited(wait_event_killable_timeout(m->slots.wait,
+							 archil_slot_try(&m->slots, slot),
+							 timeout));
 }
 
 void archil_slot_put(struct archil_mount *m, const struct archil_slot *slot, bool used)
@@ -208,7 +208,7 @@ static struct archil_req *archil_sync_new(struct archil_mount *m, enum archil_op
 	req = archil_req_new(m, opcode, body_len, rep_cap, GFP_NOFS);
 	if (!req)
 		goto err_op;
-	err = archil_slot_get(m, &op->slot);
+	err = archil_slot_get(m, &op->slot, MAX_SCHEDULE_TIMEOUT);
 	if (err) {
 		archil_req_put(req);
 		goto err_op;

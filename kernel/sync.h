@@ -24,13 +24,13 @@ struct archil_slots {
 };
 
 void archil_slots_init(struct archil_mount *m);
-/* A free slot and its next sequence number; killable wait. -EINTR. */
-int archil_slot_get(struct archil_mount *m, struct archil_slot *slot);
+/* A free slot and its next sequence number; @timeout: jiffies. -EINTR, -ETIMEDOUT. */
+int archil_slot_get(struct archil_mount *m, struct archil_slot *slot, long timeout);
 /* @used: the server has, or may have, seen the number. */
 void archil_slot_put(struct archil_mount *m, const struct archil_slot *slot, bool used);
 
-/* Until every request that is out now is answered; killable. -EINTR. */
-int archil_slots_settle(struct archil_mount *m);
+/* Until every request that is out now is answered; @timeout: jiffies. -EINTR, -ETIMEDOUT. */
+int archil_slots_settle(struct archil_mount *m, long timeout);
 /* Until no slot is busy. Nobody asks any more. */
 void archil_slots_wait_idle(struct archil_mount *m);
 
