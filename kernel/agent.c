@@ -268,6 +268,23 @@ bool archil_upcall_claim(struct archil_upcall *up, u32 portid)
 	return mine;
 }
 
+bool archil_upcall_again(struct archil_upcall *up, u32 portid)
+{
+	struct archil_agent *agent = up->agent;
+	bool again;
+
+	spin_lock(&agent->lock);
+	again = up->queued && up->fetched && up->seen_again && agent->portid == portid;
+	if (again) {
+		up->fetched = false;
+		list_move_tail(&up->list, &agent->pending);
+	}
+	spin_unlock(&agent->lock);
+	if (again)
+		schedule_delayed_work(&agent->ring_work, HZ);
+	return again;
+}
+
 /* ---- the agent comes and goes ---- */
 
 static int archil_agent_resume(struct archil_mount *m)

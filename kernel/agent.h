@@ -54,6 +54,12 @@ struct archil_upcall *archil_upcall_find(struct archil_agent *agent, u32 portid,
 /* End it with this agent's answer: true, and the caller does. False: too late. */
 bool archil_upcall_claim(struct archil_upcall *up, u32 portid);
 
+/*
+ * This agent has not sent the FORWARD. True: an earlier one may have, so it is pending again and
+ * the doorbell rings after a second. False: nobody has, or it is too late; claim it.
+ */
+bool archil_upcall_again(struct archil_upcall *up, u32 portid);
+
 /* netlink.c: a message without more than an upcall's id (0: none). 0, -ENOMEM, ... */
 int archil_agent_send(struct archil_agent *agent, u32 portid, u8 cmd, u64 id);
 

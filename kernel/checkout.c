@@ -289,7 +289,8 @@ static void archil_ctl_work(struct work_struct *work)
 			archil_ctl_holder(ctl);
 		archil_ctl_let_go(ctl);
 	}
-	archil_slot_put(ctl->mount, &ctl->slot, true);
+	/* A status of its own: no agent has sent it, so the server waits for this number still. */
+	archil_slot_put(ctl->mount, &ctl->slot, !up->status);
 	complete_all(&ctl->finished);
 	archil_ctl_put(ctl);
 }

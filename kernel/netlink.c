@@ -155,6 +155,7 @@ static int archil_nl_upcall_dump(struct sk_buff *skb, struct netlink_callback *c
 	while ((up = list_first_entry_or_null(&agent->pending, struct archil_upcall, list))) {
 		if (!archil_upcall_dump_one(skb, cb, up)) {
 			up->fetched = true;
+			up->seen_again = up->seen;
 			up->seen = true;
 			list_move_tail(&up->list, &agent->fetched);
 		} else if (!skb->len) {
@@ -318,6 +319,8 @@ static int archil_nl_answer(struct sk_buff *skb, struct genl_info *info)
 	if (err)
 		goto out;
 
+	if (a.status && up->type == ARCHIL_UPCALL_FORWARD && archil_upcall_again(up, portid))
+		goto out;
 	if (archil_upcall_claim(up, portid)) {
 		archil_answer_take(&a, info, up);
 		archil_upcall_end(up);

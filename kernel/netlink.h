@@ -23,6 +23,7 @@ struct archil_upcall {
 	bool queued;			/* on a list: it has not ended */
 	bool fetched;			/* by the agent that is there now */
 	bool seen;			/* by some agent, once: the server may have heard of it */
+	bool seen_again;		/* handed over more than once */
 	u64 id;
 	u32 type;			/* enum archil_upcall_type */
 	u64 mount_id;

@@ -58,7 +58,9 @@
  *	ARCHIL_UPCALL_FORWARD	one request for the control connection, unread:
  *		OP, BODY. Answer: STATUS 0, WIRE_STATUS, COMMIT, BODY (of the
  *		reply); the agent keeps trying across reconnects until it has
- *		a reply or the upcall is cancelled.
+ *		a reply or the upcall is cancelled. Or STATUS (an errno): this agent
+ *		has not sent it. If an earlier one may have, it is handed over again
+ *		a second later.
  *	ARCHIL_UPCALL_CONNECT	the data connection is lost: make a new one, BIND with
  *		epoch 0. Answer: STATUS 0 with SOCKET and EPOCH; or STATUS
  *		ESTALE: the session is over. It is tried until then.

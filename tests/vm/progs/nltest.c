@@ -44,6 +44,7 @@ struct upcall {
 	uint32_t type, op, flags;
 	char source[256];
 	bool uuid, timeout;
+	struct archil_slot slot;	/* FORWARD: the request's */
 };
 
 static const char *dir;
@@ -110,6 +111,8 @@ static int on_upcall(struct nl_msg *msg, void *arg)
 	up->flags = attr[ARCHIL_A_FLAGS] ? nla_get_u32(attr[ARCHIL_A_FLAGS]) : 0;
 	up->uuid = attr[ARCHIL_A_MOUNT_UUID] && nla_len(attr[ARCHIL_A_MOUNT_UUID]) == 16;
 	up->timeout = attr[ARCHIL_A_TIMEOUT_MS];
+	if (attr[ARCHIL_A_BODY])
+		nla_memcpy(&up->slot, attr[ARCHIL_A_BODY], sizeof(up->slot));
 	if (attr[ARCHIL_A_SOURCE])
 		nla_strlcpy(up->source, attr[ARCHIL_A_SOURCE], sizeof(up->source));
 	n_got++;
@@ -759,12 +762,20 @@ static void checkout(struct nl *nl)
 	};
 	struct answer a = NOTHING;
 	uint8_t zeros[512] = { };
-	struct upcall up;
+	struct upcall up, refused;
 	pid_t pid = spawn(argv);
 
+	if (!wait_upcall(nl, ARCHIL_UPCALL_FORWARD, &refused))
+		return;
+	a.status = ENOMEM;
+	expect("a request that is not sent", answer(nl, refused.id, &a), 0, 0);
+	expect_true("checkout fails", status_of(pid) == 1);
+	pid = spawn(argv);
 	if (!wait_upcall(nl, ARCHIL_UPCALL_FORWARD, &up))
 		return;
 	expect_true("GRANT is forwarded", up.op == ARCHIL_OP_GRANT);
+	expect_true("it has the number that was not used",
+		    !memcmp(&up.slot, &refused.slot, sizeof(up.slot)));
 	a.status = 0;
 	expect("a reply without its status", answer(nl, up.id, &a), -EINVAL, -EINVAL);
 	a.wire_status = 0;
