@@ -269,21 +269,31 @@ static long archil_fallocate(struct file *file, int mode, loff_t off, loff_t len
 
 /* ---- locks: local, but an exclusive one takes ownership ---- */
 
+/* flock(2) locks exclusively also what is open for reading only; ownership is for who may write. */
+static bool archil_may_own(struct file *file)
+{
+	return (file->f_mode & FMODE_WRITE) || !file_permission(file, MAY_WRITE);
+}
+
 static int archil_lock_own(struct file *file, struct file_lock *fl)
 {
 	const struct archil_file *af = file->private_data;
 	struct inode *inode = file_inode(file);
 	struct archil_deleg *d;
 	bool old = af->given != atomic_read(&archil_i(inode)->given);
+	bool may;
 	int err;
 
 	if (!lock_is_write(fl) || sb_rdonly(inode->i_sb))
 		return 0;
 	if (archil_file_lost(file))
 		return -EIO;
-	err = archil_own(inode, !old, file->f_path.dentry, &d);
+	may = archil_may_own(file);
+	err = archil_own(inode, !old && may, file->f_path.dentry, &d);
 	if (!err)
 		archil_deleg_leave(d);
+	else if (err == -EROFS && !may)
+		err = -EBADF;	/* as over NFS: to be opened for writing */
 	return archil_file_lost(file) ? -EIO : err;
 }
 
