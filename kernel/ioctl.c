@@ -191,7 +191,14 @@ static int archil_ioc_status(struct archil_mount *m, void __user *uarg)
 	return err;
 }
 
-/* The path of its root as seen from the mounted root, or "" if no name is known. */
+/* Names of what others work in, in directories that are closed to the asker, are not for him. */
+static bool archil_may_see_path(struct dentry *root)
+{
+	return ns_capable(root->d_sb->s_user_ns, CAP_SYS_ADMIN) ||
+	       uid_eq(current_fsuid(), d_inode(root)->i_uid);
+}
+
+/* The path of its root as seen from the mounted root, or "" if no name is known or to be seen. */
 static void archil_deleg_path(struct archil_deleg *d, char *buf, int size)
 {
 	struct dentry *root = NULL;
@@ -201,14 +208,14 @@ static void archil_deleg_path(struct archil_deleg *d, char *buf, int size)
 	if (d->root)
 		root = dget(d->root);
 	spin_unlock(&d->mount->delegs.lock);
-	if (root) {
+	if (root && archil_may_see_path(root)) {
 		path = dentry_path_raw(root, buf, size);
 		if (IS_ERR(path))
 			buf[0] = 0;
 		else
 			memmove(buf, path, buf + size - path);
-		dput(root);
 	}
+	dput(root);
 }
 
 /* The next that is still held; one that was lost is not listed any more. */

@@ -151,7 +151,11 @@ struct archil_ioc_delegation {
 	__u32	origin;		/* enum archil_ioc_origin */
 	__u64	backlog;	/* records not acknowledged */
 	__u64	reserved[4];
-	char	path[ARCHIL_IOC_PATH_LEN];	/* from the mounted root, "/..."; "" if no name is known */
+	/*
+	 * From the mounted root, "/..."; "" if no name is known, or the caller neither owns the
+	 * inode nor has CAP_SYS_ADMIN in the mount's user namespace.
+	 */
+	char	path[ARCHIL_IOC_PATH_LEN];
 };
 
 enum archil_conn_state {

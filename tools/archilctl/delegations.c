@@ -55,7 +55,7 @@ static int print_one(const struct archil_ioc_delegation *d, const char *path, js
 	format_time(d->since_ns, realtime_ns(), when);
 	ctl_printable(path, shown, sizeof(shown));
 	printf("%-9s %-9s %-19s %8llu  %s\n", state_name(d->state), origin_name(d->origin), when,
-	       (unsigned long long)d->backlog, shown);
+	       (unsigned long long)d->backlog, *shown ? shown : "-");
 	return 0;
 }
 
@@ -74,7 +74,9 @@ static int list_all(int fd, const struct where *w, json_t *list)
 		d.cursor = cursor;
 		if (ioctl(fd, ARCHIL_IOC_DELEGATION, &d))
 			return errno == ENOENT ? 0 : errno;
-		where_local(w, d.path, path, sizeof(path));
+		path[0] = '\0';
+		if (d.path[0])
+			where_local(w, d.path, path, sizeof(path));
 		if (print_one(&d, path, list, first))
 			return ENOMEM;
 		first = false;

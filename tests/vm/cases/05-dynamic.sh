@@ -64,6 +64,22 @@ takes '' bash -c 'exec 5<>null; echo nothing >&5'
 takes '' cat file
 is 'it did what it should' "$(cat file) $(stat -c '%a %u %Y' file)" 'some 600 1 5'
 
+echo '# ---- who may not write takes nothing'
+nobody=(setpriv --reuid 65534 --clear-groups)
+must chmod 644 file
+check 'a shared lock' "${nobody[@]}" flock -s file true
+check 'an exclusive one of what the session owns' "${nobody[@]}" \
+	bash -c 'exec 5<file && flock -x -n 5'
+shown=$("${nobody[@]}" archilctl delegations --json "$PWD/file")
+is 'where a delegation is, its owner is told' "$(grep -c '"path": ""' <<<"$shown")" 1
+must archilctl checkin file
+# flock(1) opens it for writing when it hears EBADF
+fails_with - 'Permission denied' "${nobody[@]}" flock -x file true
+fails_with - 'Bad file descriptor' "${nobody[@]}" bash -c 'exec 5<file && flock -x -n 5'
+is 'nothing was taken' "$(held /mnt/a)" ''
+must chmod 600 file
+must archilctl checkin file
+
 echo '# ---- a delegation outlives the close'
 echo x >file
 is 'it is still held' "$(held /mnt/a)" "dynamic $PWD/file"
