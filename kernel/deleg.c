@@ -60,7 +60,8 @@ struct archil_deleg *archil_deleg_alloc(struct archil_mount *m)
 {
 	struct archil_deleg *d;
 
-	d = kzalloc(sizeof(*d), GFP_NOFS);
+	/* Charged: it stays until it is given back, and anybody takes as many as he has files. */
+	d = kzalloc(sizeof(*d), GFP_NOFS | __GFP_ACCOUNT);
 	if (!d)
 		return NULL;
 	if (archil_log_init(&d->log)) {

@@ -249,9 +249,9 @@ u64 archil_log_append(struct archil_deleg *d, struct archil_batch_rec *e)
 
 /* ---- batches ---- */
 
-static struct archil_log_batch *archil_log_batch_new(void)
+static struct archil_log_batch *archil_log_batch_new(gfp_t gfp)
 {
-	struct archil_log_batch *b = kzalloc(sizeof(*b), GFP_NOFS);
+	struct archil_log_batch *b = kzalloc(sizeof(*b), gfp);
 
 	if (!b)
 		return NULL;
@@ -498,7 +498,7 @@ static void archil_log_send(struct work_struct *work)
 	struct archil_log_batch *b, *next = NULL;
 
 	for (;;) {
-		while (!next && !(next = archil_log_batch_new()))
+		while (!next && !(next = archil_log_batch_new(GFP_NOFS)))
 			msleep(20);	/* rule 6 */
 		b = archil_log_seal(d, &next);
 		if (!b)
@@ -622,7 +622,7 @@ void archil_log_exit(struct archil_log *log)
 
 int archil_log_init(struct archil_log *log)
 {
-	log->open = archil_log_batch_new();
+	log->open = archil_log_batch_new(GFP_NOFS | __GFP_ACCOUNT);
 	if (!log->open)
 		return -ENOMEM;
 	spin_lock_init(&log->lock);

@@ -15,6 +15,7 @@
  * 4. CLOSE_SESSION on the data connection, so no agent is needed;
  * 5. the connection ends, the agent is told to forget the mount.
  */
+#include <linux/backing-dev.h>
 #include <linux/delay.h>
 #include <linux/fs_context.h>
 #include <linux/fs_parser.h>
@@ -33,6 +34,7 @@
 
 #define ARCHIL_READ_AHEAD	(4 << 20)	/* bytes */
 #define ARCHIL_IO_MAX		(1 << 20)	/* bytes */
+#define ARCHIL_DIRTY_RATIO	75		/* percent of vm.dirty_ratio, for all of a mount */
 #define ARCHIL_CLOSE_PATIENCE	(5L * HZ)	/* with a killed umount's CLOSE_SESSION */
 
 static LIST_HEAD(archil_mounts);
@@ -467,6 +469,10 @@ static int archil_fill_super(struct super_block *sb, struct fs_context *fc)
 	/* Enough is asked for ahead to fill a long link, in requests as large as they may be. */
 	sb->s_bdi->ra_pages = ARCHIL_READ_AHEAD >> PAGE_SHIFT;
 	sb->s_bdi->io_pages = m->io_max >> PAGE_SHIFT;
+	/* While the server is away what waits for it must not stop writing to other file systems. */
+	err = bdi_set_max_ratio(sb->s_bdi, ARCHIL_DIRTY_RATIO);
+	if (err)
+		return err;
 	m->sb = sb;
 
 	if (grant->number) {
