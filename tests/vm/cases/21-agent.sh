@@ -101,6 +101,25 @@ heal 1
 check 'after a short cut, too' timeout 60 bash -c 'echo five >/mnt/a/j'
 check 'and written' timeout 60 sync -f /mnt/a
 
+# ---- no answer ---------------------------------------------------------------
+
+# the way there is known
+must cmount 1 shared,timeo=3,cache_ttl=600 disk /mnt/t
+must mkdir /mnt/t/e1 /mnt/t/e2 /mnt/t/e3
+ls -l /mnt/t/ >/dev/null
+kill -STOP "$SERVER_PID"
+begin=$SECONDS
+fails_with - 'answer|time' timeout 60 archilctl checkin /mnt/t/e1
+fails_with - 'answer|time' timeout 60 archilctl checkin /mnt/t/e2
+fails_with - 'answer|time' timeout 60 archilctl checkout /mnt/t/e3
+check "each within timeo: $((SECONDS - begin)) s" test $((SECONDS - begin)) -le 13
+check 'what was not asked for is as it was' timeout 10 bash -c ': >/mnt/t/e3/f'
+kill -CONT "$SERVER_PID"
+check 'it goes on' timeout 60 archilctl checkin /mnt/t/e2
+is 'as does what nobody waited for' "$(archilctl delegations /mnt/t | awk 'NR > 1 { print $NF }')" \
+	/mnt/t/e3
+must umount /mnt/t
+
 # ---- the end -----------------------------------------------------------------
 
 check 'unmount without an agent' bash -c "kill ${AGENT_PIDS[1]}; while kill -0 ${AGENT_PIDS[1]} 2>/dev/null; do sleep 0.1; done; umount /mnt/a"
