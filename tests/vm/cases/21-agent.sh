@@ -111,7 +111,7 @@ kill -STOP "$SERVER_PID"
 begin=$SECONDS
 fails_with - 'answer|time' timeout 60 archilctl checkin /mnt/t/e1
 fails_with - 'answer|time' timeout 60 archilctl checkin /mnt/t/e2
-fails_with - 'answer|time' timeout 60 archilctl checkout /mnt/t/e3
+fails_with - 'answer|time' timeout 60 archilctl checkin /mnt/t/e3
 check "each within timeo: $((SECONDS - begin)) s" test $((SECONDS - begin)) -le 13
 check 'what was not asked for is as it was' timeout 10 bash -c ': >/mnt/t/e3/f'
 kill -CONT "$SERVER_PID"
