@@ -100,9 +100,31 @@ static void must_refuse(const char *path, const char *how, off_t at)
 	free(msg);
 }
 
+static char *slurp(const char *path, off_t size)
+{
+	char *data = malloc(size);
+	FILE *f = fopen(path, "r");
+
+	ck_assert_uint_eq(fread(data, 1, size, f), size);
+	fclose(f);
+	return data;
+}
+
+/* Where the log ends in a file; behind that is prepared space. */
+static off_t log_end(const char *path)
+{
+	off_t end = file_size(path);
+	char *data = slurp(path, end);
+
+	while (end && !data[end - 1])
+		end--;
+	free(data);
+	return end;
+}
+
 static void flip_each_bit(const char *path)
 {
-	off_t size = file_size(path);
+	off_t size = log_end(path);
 
 	for (off_t at = 0; at < size; at++) {
 		for (int bit = 0; bit < 8; bit++) {
@@ -114,6 +136,15 @@ static void flip_each_bit(const char *path)
 	store_close(must_open());
 }
 
+/* A copy of the disk, and back. */
+static void copy_disk(const char *from, const char *to)
+{
+	char command[400];
+
+	snprintf(command, sizeof(command), "rm -rf '%s' && cp -a '%s' '%s'", to, from, to);
+	ck_assert_int_eq(system(command), 0);
+}
+
 START_TEST(every_bit_of_the_log_counts_after_a_crash)
 {
 	struct store *store;
@@ -121,11 +152,62 @@ START_TEST(every_bit_of_the_log_counts_after_a_crash)
 
 	make_crashed(COMMITS, 40);
 	last_file("meta/*.log", path);
-	ck_assert_int_gt(file_size(path), COMMITS * 40);
+	ck_assert_int_gt(log_end(path), COMMITS * 40);
+	/* some of it is in space that was prepared */
+	ck_assert_int_gt(file_size(path), log_end(path) + 1000);
 	flip_each_bit(path);
 	store = must_open();
 	ck_assert_int_eq(count_keys(store, COMMITS), COMMITS);
 	store_close(store);
+}
+END_TEST
+
+START_TEST(prepared_space_is_not_of_the_log)
+{
+	char path[256], kept[200];
+	off_t end, size;
+
+	snprintf(kept, sizeof(kept), "%s/kept", test_dir);
+	make_crashed(COMMITS, 40);
+	last_file("meta/*.log", path);
+	copy_disk(test_disk, kept);
+	end = log_end(path);
+	size = file_size(path);
+	/* a sector is written whole: this is no beginning of a commit */
+	flip(path, end + 8, 1);
+	must_refuse(path, "flip", end + 8);
+	flip(path, end + 8, 1);
+	/* as it was left, and with something in it of which the beginning was not written */
+	for (off_t at = end - 1; at < size; at += at < end ? 1024 : size / 40) {
+		struct store *store;
+
+		if (at >= end)
+			flip(path, at, 1 << at % 8);
+		store = must_open();
+		ck_assert_int_eq(count_keys(store, COMMITS), COMMITS);
+		store_close(store);
+		copy_disk(kept, test_disk);
+	}
+}
+END_TEST
+
+START_TEST(many_small_commits_come_back)
+{
+	struct store *store;
+	char path[256];
+	int n = 3000;
+
+	make_crashed(n, 300);	/* through several spaces */
+	last_file("meta/*.log", path);
+	ck_assert_int_gt(log_end(path), n * 300);
+	ck_assert_int_gt(file_size(path), log_end(path));
+	ck_assert_int_lt(file_size(path), log_end(path) + (300 << 10));
+	store = must_open();
+	ck_assert_int_eq(count_keys(store, n), n);
+	store_close(store);
+	/* a log that was closed has none */
+	last_file("meta/*.log", path);
+	ck_assert_int_eq(file_size(path), log_end(path));
 }
 END_TEST
 
@@ -189,24 +271,6 @@ END_TEST
 
 /* ---- tails -------------------------------------------------------------------- */
 
-static char *slurp(const char *path, off_t size)
-{
-	char *data = malloc(size);
-	FILE *f = fopen(path, "r");
-
-	ck_assert_uint_eq(fread(data, 1, size, f), size);
-	fclose(f);
-	return data;
-}
-
-/* A copy of the disk, and back. */
-static void copy_disk(const char *from, const char *to)
-{
-	char command[400];
-
-	snprintf(command, sizeof(command), "rm -rf '%s' && cp -a '%s' '%s'", to, from, to);
-	ck_assert_int_eq(system(command), 0);
-}
 
 START_TEST(a_torn_tail_costs_the_last_commit_only)
 {
@@ -217,7 +281,7 @@ START_TEST(a_torn_tail_costs_the_last_commit_only)
 	make_crashed(COMMITS, 700);
 	last_file("meta/*.log", path);
 	copy_disk(test_disk, kept);
-	size = file_size(path);
+	size = log_end(path);
 	last = size / COMMITS * (COMMITS - 1);	/* they are all of one length */
 	ck_assert_int_eq(size % COMMITS, 0);
 	for (off_t end = last; end < size; end += end - last < 20 ? 1 : 31) {
@@ -234,7 +298,7 @@ START_TEST(a_torn_tail_costs_the_last_commit_only)
 		struct store *store;
 
 		ck_assert_int_eq(truncate(path, end), 0);
-		ck_assert_int_eq(truncate(path, size), 0);
+		ck_assert_int_eq(truncate(path, end % 2 ? size : 1 << 20), 0);
 		store = must_open();
 		ck_assert_int_eq(count_keys(store, COMMITS), COMMITS - 1);
 		store_close(store);
@@ -256,7 +320,7 @@ START_TEST(a_long_torn_tail_costs_the_last_commit_only)
 	make_crashed(3, 80000);
 	last_file("meta/*.log", path);
 	copy_disk(test_disk, kept);
-	size = file_size(path);
+	size = log_end(path);
 	for (off_t end = size / 3 * 2 + 100; end < size; end += 9973) {
 		struct store *store;
 		int fd;
@@ -288,7 +352,7 @@ START_TEST(a_zeroed_sector_in_the_middle_is_damage)
 
 	make_crashed(COMMITS, 2000);
 	last_file("meta/*.log", path);
-	size = file_size(path);
+	size = log_end(path);
 	data = slurp(path, size);
 	fd = open(path, O_RDWR);
 	for (off_t at = 0; at + 4096 < size; at += 512) {
@@ -353,7 +417,7 @@ START_TEST(a_record_missing_between_two_is_damage)
 
 	make_crashed(COMMITS, 100);
 	last_file("meta/*.log", path);
-	size = file_size(path);
+	size = log_end(path);
 	one = size / COMMITS;
 	data = slurp(path, size);
 	f = fopen(path, "w");
@@ -586,6 +650,8 @@ int main(void)
 	TCase *tc = tcase_create("damage");
 
 	tcase_add_test(tc, every_bit_of_the_log_counts_after_a_crash);
+	tcase_add_test(tc, prepared_space_is_not_of_the_log);
+	tcase_add_test(tc, many_small_commits_come_back);
 	tcase_add_test(tc, every_bit_of_the_log_counts_after_a_close);
 	tcase_add_test(tc, long_records_count_too);
 	tcase_add_test(tc, every_bit_of_the_manifest_counts);

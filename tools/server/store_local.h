@@ -19,6 +19,16 @@
 
 struct datastore;
 
+/* store_local_space.c: the committer's. */
+struct log_space {
+	size_t prepared;	/* bytes of the log that were filled with zeros */
+	size_t bytes;		/* of the commits since, */
+	unsigned int commits;	/* and how many */
+};
+
+/* A commit of so many bytes has been written to the log in @meta. */
+void log_space_used(struct log_space *space, const char *meta, size_t bytes);
+
 struct store {
 	char *path;			/* of the disk, without a slash at the end */
 	char *meta;			/* path of meta/ */
@@ -34,6 +44,7 @@ struct store {
 	_Atomic int failed;		/* 0 or negative errno, set once */
 	_Atomic(char *) failure;	/* set before failed, freed at close */
 	pthread_mutex_t fail_lock;	/* the first failure wins */
+	struct log_space log_space;
 };
 
 /* store_local_kv.c */
@@ -114,17 +125,18 @@ enum log_state {
 struct log_scan {
 	enum log_state state;
 	uint64_t size;		/* bytes of the file */
-	uint64_t good;		/* up to here it is whole records */
+	uint64_t good;		/* up to here it is whole records; behind may be zeros */
 	uint64_t at;		/* not whole: where it shows */
 	const char *what;	/* not whole: what shows */
 };
 
 /*
  * log_scan() - read a file in RocksDB's log format (write-ahead log, MANIFEST).
+ * @prepared: it may end in zeros, which are not of it.
  * @record: called for each whole record, may be NULL; less than 0 ends the scan.
  * Return: 0 and *@scan, or what @record returned, or a negative errno.
  */
-int log_scan(int dirfd, const char *name,
+int log_scan(int dirfd, const char *name, bool prepared,
 	     int (*record)(void *arg, const uint8_t *data, size_t len, uint64_t at),
 	     void *arg, struct log_scan *scan);
 
@@ -132,7 +144,7 @@ int log_scan(int dirfd, const char *name,
  * logs_verify() - are CURRENT, the MANIFEST and the write-ahead logs in @metafd
  * undamaged? @meta is its path, for messages. Needs the disk's lock and nobody
  * in meta/.
- * @mend: cut off torn tails (rules in store_local_log.c).
+ * @mend: cut off torn tails and prepared space (rules in store_local_log.c).
  * @bad: called for each damaged file, with a sentence.
  * Return: the number of damaged files, or a negative errno.
  */

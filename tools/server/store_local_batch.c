@@ -578,6 +578,7 @@ int store_batch_commit(struct store_batch *batch)
 		return code;
 	}
 	atomic_store(&store->commit_nr, nr);
+	log_space_used(&store->log_space, store->meta, bytes);
 	return 0;
 }
 

@@ -9,16 +9,18 @@
  *     the next begins. So at most one record, the last of the last log, can be
  *     unfinished (torn); it was never acknowledged. The same goes for MANIFEST.
  *  2. A bad place with the start of a good record anywhere behind it is damage.
- *  3. At the end of the last log it is a torn record if the file ends before
+ *  3. At the end of the last log it is a torn record if the log ends before
  *     the record does, or if a sector (512 bytes) of it, from the bad place on, was
  *     never written and reads as zeros. Else it is damage. A commit ends in bytes
- *     that are not zero (see store_batch_commit()), so its end is no such sector.
+ *     that are not zero (see engine_fill()), so its end is no such sector; and a log
+ *     ends with its last such byte: zeros behind that are prepared space
+ *     (store_local_space.c).
  *  4. A record whose length is wrong but whose checksum fits some other length
  *     is damage.
  *  5. The sequence numbers of the commits go on without a gap, over the logs:
  *     neither a record nor a log can be missing between two others.
- *  6. A torn record is cut off, durably, so that RocksDB meets only whole ones;
- *     it is told to accept nothing else.
+ *  6. A torn record is cut off, durably, and so is prepared space: RocksDB meets only
+ *     whole records, and is told to accept nothing else.
  *
  * So, after a crash, one damaged byte anywhere in the logs refuses the start,
  * but for one case: in the very last commit, if that also contains 512 aligned
@@ -48,7 +50,7 @@ enum fragment_type { FULL = 1, FIRST, MIDDLE, LAST };
 
 struct reader {
 	int fd;
-	uint64_t size;
+	uint64_t size;		/* of the log, without prepared space */
 	uint64_t base;		/* of the block in the file */
 	uint32_t n;		/* bytes of it */
 	uint8_t block[BLOCK];
@@ -107,6 +109,25 @@ static int read_block(struct reader *r, uint64_t base)
 	}
 	r->base = base;
 	r->n = n;
+	return 0;
+}
+
+/* Where the last byte that is not zero ends. */
+static int without_zeros(struct reader *r)
+{
+	uint64_t base = r->size;
+	uint32_t n = 0;
+	int err;
+
+	while (!n && base) {
+		base = (base - 1) / BLOCK * BLOCK;
+		err = read_block(r, base);
+		if (err)
+			return err;
+		for (n = r->n; n && !r->block[n - 1]; n--)
+			;
+	}
+	r->size = base + n;
 	return 0;
 }
 
@@ -214,7 +235,7 @@ static bool order_good(const struct reader *r, uint8_t type)
 	return r->within == (type == MIDDLE || type == LAST);
 }
 
-int log_scan(int dirfd, const char *name,
+int log_scan(int dirfd, const char *name, bool prepared,
 	     int (*record)(void *arg, const uint8_t *data, size_t len, uint64_t at),
 	     void *arg, struct log_scan *scan)
 {
@@ -233,7 +254,9 @@ int log_scan(int dirfd, const char *name,
 		goto out;
 	}
 	scan->size = r->size = st.st_size;
-	if (!r->size)
+	if (prepared)
+		err = without_zeros(r);
+	if (err || !r->size)
 		goto out;
 	err = read_block(r, 0);
 	while (!err) {
@@ -346,7 +369,7 @@ static int cut(struct verify *v, const char *name, const struct log_scan *scan)
 	if (ftruncate(fd, scan->good) || fsync(fd))
 		err = -errno;
 	close(fd);
-	if (!err)
+	if (!err && scan->state == LOG_TORN)
 		log_warn("%s/%s: dropped %" PRIu64 " bytes of a change that was not finished",
 			 v->meta, name, scan->size - scan->good);
 	return err;
@@ -355,7 +378,7 @@ static int cut(struct verify *v, const char *name, const struct log_scan *scan)
 static int verify_log(struct verify *v, const char *name, bool wal, bool last)
 {
 	struct log_scan scan;
-	int err = log_scan(v->metafd, name, wal ? check_commit : NULL, v, &scan);
+	int err = log_scan(v->metafd, name, wal, wal ? check_commit : NULL, v, &scan);
 
 	if (err == -EUCLEAN)
 		return report(v, "%s/%s is damaged: a commit is missing before byte %" PRIu64,
@@ -368,9 +391,7 @@ static int verify_log(struct verify *v, const char *name, bool wal, bool last)
 		return report(v, "%s/%s is damaged: %s at byte %" PRIu64 " of %" PRIu64,
 			      v->meta, name, scan.what ? scan.what : "empty", scan.at,
 			      scan.size);
-	if (scan.state == LOG_TORN && v->mend)
-		return cut(v, name, &scan);
-	return 0;
+	return v->mend && scan.good < scan.size ? cut(v, name, &scan) : 0;
 }
 
 static int by_number(const void *a, const void *b)

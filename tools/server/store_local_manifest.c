@@ -288,7 +288,7 @@ int live_files_read(int metafd, const char *name, struct live_files *live)
 	int err;
 
 	memset(live, 0, sizeof(*live));
-	err = log_scan(metafd, name, apply_edit, &e, &scan);
+	err = log_scan(metafd, name, false, apply_edit, &e, &scan);
 	if (!err && scan.state == LOG_DAMAGED)
 		err = -EUCLEAN;
 	if (err || !e.n)
