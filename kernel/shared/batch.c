@@ -55,7 +55,7 @@ static struct archil_batch_inode **bucket_of(struct archil_batch *b, u64 ino)
 	return bucket(b, i < b->buckets ? i : i & (b->mask >> 1));
 }
 
-static struct archil_batch_inode *inode_find(struct archil_batch *b, u64 ino)
+struct archil_batch_inode *archil_batch_inode_find(struct archil_batch *b, u64 ino)
 {
 	struct archil_batch_inode *x;
 
@@ -140,7 +140,7 @@ static struct archil_batch_inode *inode_get(struct archil_batch *b, struct archi
 
 	if (!ino)
 		return NULL;
-	x = inode_find(b, ino);
+	x = archil_batch_inode_find(b, ino);
 	if (x)
 		return x;
 	/* the few buckets may be fuller, or many small batches would take two pages each */

@@ -46,6 +46,7 @@ struct archil_batch_inode {
 	u8 pending;		/* ARCHIL_SET_MTIME, _CTIME: merge.h, rule B */
 	bool gone;		/* at the end of the batch it is not there */
 	bool in_rec;		/* lies in the memory of a record */
+	bool put_over;		/* create, and renamed over another */
 	struct archil_time mtime, ctime;	/* as far as pending */
 };
 
@@ -152,6 +153,8 @@ void archil_batch_link_del(struct archil_batch_link *link);
 
 /* Find the inodes that a record names, and begin those that are new. */
 void archil_batch_inodes_get(struct archil_batch *b, struct archil_batch_rec *e);
+/* NULL: no record names it. */
+struct archil_batch_inode *archil_batch_inode_find(struct archil_batch *b, u64 ino);
 /* No record may name it any more. */
 void archil_batch_inode_forget(struct archil_batch *b, struct archil_batch_inode *x);
 

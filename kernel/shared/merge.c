@@ -6,7 +6,7 @@
 #define PENDING_SIZE	ARCHIL_BATCH_PENDING_SIZE
 #define SIZES		(ARCHIL_SET_SIZE | ARCHIL_SET_SIZE_UP)
 #define STEPS		8	/* records to look back through, rules 3 and 4 */
-#define XATTR_STEPS	32	/* rule 5 must see the CREATE within so many */
+#define XATTR_STEPS	32	/* rules 5 and 11 must see the CREATE within so many */
 
 static bool same_name(const char *a, size_t a_len, const char *b, size_t b_len)
 {
@@ -496,6 +496,7 @@ static void add_rename(struct archil_batch *b, struct archil_batch_rec *e)
 	bool exchange = e->rec.flags & ARCHIL_RENAME_EXCHANGE;
 	bool open = e->rec.flags & ARCHIL_RENAME_OPEN;
 
+	e->ino->put_over |= e->target && !exchange;
 	if (e->target && !exchange && link_gone(b, e->target, open, e)) {
 		e->target = NULL;
 		e->rec.target = 0;
@@ -552,6 +553,78 @@ static void add_release(struct archil_batch *b, struct archil_batch_rec *e)
 		archil_batch_insert(b, e);
 	archil_batch_unpend(b, x, TIMES);
 	x->gone = true;
+}
+
+/* ---- rule 11: contents that are withdrawn ---- */
+
+static bool can_withdraw(const struct archil_batch *b, const struct archil_batch_inode *x)
+{
+	const struct archil_batch_link *l;
+	unsigned int step = 0;
+
+	if (!x || !x->create || x->name_recs || x->put_over || archil_batch_left(b) < PENDING_SIZE)
+		return false;
+	for (l = x->recs.next; l != &x->recs; l = l->next) {
+		if (++step > XATTR_STEPS || (l->rec != x->create && changes_bytes(l->rec)))
+			return false;
+	}
+	return true;
+}
+
+/* What is left of x without its contents sets these times last. */
+static void sets_without_contents(const struct archil_batch_inode *x, u8 *since,
+				  struct archil_batch_rec **mtime_by,
+				  struct archil_batch_rec **ctime_by)
+{
+	const struct archil_batch_link *l;
+
+	*since = 0;
+	*mtime_by = x->create;
+	*ctime_by = x->create;
+	for (l = x->recs.next; l != &x->recs; l = l->next) {
+		struct archil_batch_rec *r = l->rec;
+
+		if (r->rec.type == ARCHIL_REC_SETATTR) {
+			*since = 0;
+			if (r->rec.valid & ARCHIL_SET_MTIME)
+				*mtime_by = r;
+			if (r->rec.valid & ARCHIL_SET_CTIME)
+				*ctime_by = r;
+		} else if (r != x->create && r->rec.type != ARCHIL_REC_CONTENT) {
+			*since = ARCHIL_SET_CTIME;
+			*ctime_by = r;
+		}
+	}
+}
+
+bool archil_batch_withdraw(struct archil_batch *b, u64 ino, u64 *charge)
+{
+	struct archil_batch_inode *x = archil_batch_inode_find(b, ino);
+	struct archil_batch_rec *mtime_by, *ctime_by, *r;
+	struct archil_batch_link *l, *next;
+	u32 which;
+
+	*charge = 0;
+	if (!can_withdraw(b, x))
+		return false;
+	sets_without_contents(x, &x->since, &mtime_by, &ctime_by);
+	for (l = x->recs.next; l != &x->recs; l = next) {
+		next = l->next;
+		r = l->rec;
+		if (r->rec.type != ARCHIL_REC_CONTENT)
+			continue;
+		*charge += archil_record_charge(&r->rec);
+		which = (x->mtime_by == r ? ARCHIL_SET_MTIME : 0) |
+			(x->ctime_by == r ? ARCHIL_SET_CTIME : 0);
+		archil_batch_drop(b, r);
+		if (which & ARCHIL_SET_MTIME)
+			x->mtime_by = mtime_by;
+		if (which & ARCHIL_SET_CTIME)
+			x->ctime_by = ctime_by;
+		archil_batch_touch(b, x, which, &r->rec.time);
+	}
+	x->since |= x->pending;
+	return true;
 }
 
 /* ---- any ---- */

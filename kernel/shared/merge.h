@@ -83,6 +83,14 @@
  *     Nothing between the two can have needed the open orphan, since nothing is
  *     between them. Mostly the inode is older than the batch; else rule 9 has it.
  *
+ * One rule is none of merging:
+ *
+ * 11. Contents of an inode that was made in this batch and outgrows what travels in a log are
+ *     withdrawn (archil_batch_withdraw()): its CONTENT records go, since all of its bytes will
+ *     come beside the log, and until they have come the file is empty. Not if another record
+ *     tells of its bytes or size; nor if it has got or lost a name other than that of its CREATE,
+ *     or was put over another inode: a name is not taken over before the data are there. Times: B.
+ *
  * Numbers are given to records when the batch is sealed, not before.
  * No record is lost from sight by merging: the sum of archil_record_charge() is
  * never more than that of the plain records.
@@ -103,5 +111,14 @@
  * archil_batch_junk().
  */
 void archil_batch_add(struct archil_batch *b, struct archil_batch_rec *e);
+
+/**
+ * archil_batch_withdraw - take back all contents of an inode, rule 11
+ * @charge: the sum of archil_record_charge() of the records that went
+ *
+ * Returns false if something forbids it; nothing has changed then. Does not sleep. Costs a few
+ * steps. What it leaves over is in archil_batch_junk().
+ */
+bool archil_batch_withdraw(struct archil_batch *b, u64 ino, u64 *charge);
 
 #endif /* ARCHIL_MERGE_H */

@@ -112,6 +112,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	struct archil_record rec;
 	struct archil_batch b;
 	size_t pos = 0, bound;
+	u64 charge;
 
 	alloc_count = 0;
 	alloc_fails = size % 4;
@@ -123,6 +124,9 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 		if (bound < b.max)
 			bound = b.max;
 		archil_batch_add(&b, e);
+		FUZZ_CHECK(b.bytes <= bound);
+		if (rec.type == ARCHIL_REC_CONTENT && pos % 7 == 0)
+			archil_batch_withdraw(&b, rec.ino, &charge);
 		FUZZ_CHECK(b.bytes <= bound);
 		if (pos % 3)
 			archil_batch_junk_free(archil_batch_junk(&b));

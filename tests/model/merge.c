@@ -4,7 +4,8 @@
  * applied to one tree record by record as they come, and as merged batches to
  * another; after each batch the two must be the same: names, cookies, contents,
  * attributes, extended attributes, times. The naive filesystem is as strict as
- * the server: a record that does not fit the tree ends the test.
+ * the server: a record that does not fit the tree ends the test. Contents that are withdrawn
+ * are taken from the first tree, too.
  *
  *	merge [-n SEQUENCES] [-s SEED] [-v]
  *	merge -t
@@ -100,12 +101,13 @@ int main(int argc, char **argv)
 	for (i = 0; i < ARRAY_SIZE(rules); i++)
 		check_rule(&rules[i]);
 	check_no_memory();
-	all_plain = all_merged = 0;
+	all_plain = all_merged = all_withdrawn = 0;
 	for (i = 0; i < n; i++, seed++) {
 		rnd.state = seed;
 		sequence();
 	}
-	printf("%" PRIu64 " records, merged %" PRIu64 "\n", all_plain, all_merged);
+	printf("%" PRIu64 " records, merged %" PRIu64 ", contents withdrawn %" PRIu64 " times\n",
+	       all_plain, all_merged, all_withdrawn);
 	return 0;
 }
 

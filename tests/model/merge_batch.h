@@ -36,7 +36,7 @@ static u8 log_buf[4 << 20];	/* the plain records of the batch */
 static size_t log_len;
 static u8 sealed_buf[4 << 20];	/* what was sent for them */
 static size_t sealed_len;
-static u64 plain_charge, all_plain, all_merged;
+static u64 plain_charge, all_plain, all_merged, all_withdrawn;
 
 static void say(const struct archil_record *rec)
 {

@@ -303,6 +303,38 @@ static void op_release(void)
 		record(&rec);
 }
 
+/* What was written goes, as if it had not been, but for the times. */
+static void outgrow(u64 ino)
+{
+	struct inode *in = &plain.inode[ino];
+	u64 charge = 0, twin_charge = 0;
+	bool done;
+
+	adding = true;
+	done = archil_batch_withdraw(&batch, ino, &charge);
+	if (with_twin)
+		MUST(archil_batch_withdraw(&twin, ino, &twin_charge) == done && twin_charge == charge,
+		     "the twin does not do the same");
+	adding = false;
+	MUST(batch.bytes <= batch.max || !done, "%zu bytes", batch.bytes);
+	MUST(charge <= plain_charge && (done || !charge), "a charge of %" PRIu64, charge);
+	plain_charge -= charge;
+	if (!done)
+		return;
+	in->bulk = true;
+	in->size = 0;
+	memset(in->data, 0, sizeof(in->data));
+	all_withdrawn++;
+}
+
+static void op_outgrow(void)
+{
+	u64 ino = pick_ino(is_reg);
+
+	if (ino && !plain.inode[ino].bulk)
+		outgrow(ino);
+}
+
 /* Bulk bytes, beside the log: only between batches, when the inode is at the server. */
 static void op_write(void)
 {
@@ -329,7 +361,7 @@ static const struct {
 } ops[] = {
 	{ op_create, 20 }, { op_link, 6 }, { op_unlink, 14 }, { op_rename, 16 },
 	{ op_setattr, 16 }, { op_content, 14 }, { op_range, 3 }, { op_xattr, 10 },
-	{ op_release, 4 }, { op_write, 1 }, { op_seal, 2 },
+	{ op_release, 4 }, { op_write, 1 }, { op_outgrow, 2 }, { op_seal, 2 },
 };
 
 #endif

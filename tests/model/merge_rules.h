@@ -140,6 +140,30 @@ static const struct rule {
 	{ "10: not of an orphan that is older",
 	  "unlink 3 1/e open, seal, release 3",
 	  "RELEASE 3:" },
+	{ "11: contents withdrawn",
+	  "create 4 1/a, write 4 0 4, write 4 20 4, outgrow 4, utimes 4",
+	  "CREATE 4 1/a: m15 c15 t11" },
+	{ "11: their times stay",
+	  "create 4 1/a, write 4 0 4, chown 4, write 4 20 4, outgrow 4",
+	  "CREATE 4 1/a: m14 c11 t11, SETATTR 4: c14 valid 0x22" },
+	{ "11: over an xattr",
+	  "create 4 1/a, setx 4 a, write 4 0 4, outgrow 4",
+	  "CREATE 4 1/a: m13 c11 t11, SETXATTR 4 user.a: t12, SETATTR 4: c13 valid 0x20" },
+	{ "11: renamed to a free name",
+	  "create 4 1/a, write 4 0 4, rename 4 1/a 1/b, outgrow 4",
+	  "CREATE 4 1/b: m12 c11 t13, SETATTR 4: c13 valid 0x20" },
+	{ "11: not of an older inode",
+	  "write 3 0 4, outgrow 3",
+	  "CONTENT 3: t11 0+4" },
+	{ "11: not over a size",
+	  "create 4 1/a, write 4 0 4, size 4 2, outgrow 4",
+	  "CREATE 4 1/a: m11 c11 t11, CONTENT 4: t12 0+4, SETATTR 4: m13 c13 valid 0x70 size 2" },
+	{ "11: not of what was put over another",
+	  "create 4 1/a, write 4 0 4, rename 4 1/a 1/e over 3, outgrow 4",
+	  "CREATE 4 1/a: m11 c11 t11, CONTENT 4: t12 0+4, RENAME 4 1/a 1/e over 3: t13" },
+	{ "11: nor over one that came and went",
+	  "create 4 2/a, create 5 2/b, write 5 0 4, rename 5 2/b 2/a over 4, outgrow 5",
+	  "CREATE 5 2/a: m12 c12 t14, CONTENT 5: t13 0+4, SETATTR 5: c14 valid 0x20" },
 };
 
 static void do_path(const char *path, u64 *dir, const char **name, u16 *len)
@@ -167,6 +191,10 @@ static void do_step(const char *step)
 	MUST(sscanf(step, " %15s %" SCNu64 " %15s %15s %15s %" SCNu64, verb, &rec.ino, a, b,
 		    flag, &over) >= 2, "what is \"%s\"?", step);
 	rec.time = now();
+	if (!strcmp(verb, "outgrow")) {
+		outgrow(rec.ino);
+		return;
+	}
 	if (!strcmp(verb, "create") || !strcmp(verb, "mkdir") || !strcmp(verb, "tmp")) {
 		rec.type = ARCHIL_REC_CREATE;
 		rec.mode = *verb == 'm' ? S_IFDIR | 0755 : S_IFREG | 0644;
