@@ -247,6 +247,34 @@ u64 archil_log_append(struct archil_deleg *d, struct archil_batch_rec *e)
 	return seq;
 }
 
+bool archil_log_withdraw(struct archil_deleg *d, u64 ino, u64 *charge)
+{
+	struct archil_batch_rec *junk = NULL;
+	struct archil_log *log = &d->log;
+	struct archil_log_batch *b;
+	bool done = false;
+	int records;
+	s64 bytes;
+
+	spin_lock(&log->lock);
+	b = log->open;
+	/* What is to be sent stays as it is: an fsync may count on it. */
+	if (!log->error && log->want_seq < log->next_seq) {
+		records = b->batch.count;
+		bytes = b->batch.bytes;
+		done = archil_batch_withdraw(&b->batch, ino, charge);
+		b->charge -= *charge;
+		records = b->batch.count - records;
+		bytes = b->batch.bytes - bytes;
+		junk = archil_batch_junk(&b->batch);
+		archil_log_count(d, records, bytes);
+	}
+	spin_unlock(&log->lock);
+	if (junk)
+		archil_log_junk_add(d->mount, junk);
+	return done;
+}
+
 /* ---- batches ---- */
 
 static struct archil_log_batch *archil_log_batch_new(gfp_t gfp)

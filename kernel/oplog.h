@@ -76,6 +76,15 @@ u64 archil_log_append(struct archil_deleg *d, struct archil_batch_rec *e);
 /* The same under delegs->lock: archil_deleg_stir_locked() follows. */
 u64 archil_log_append_locked(struct archil_deleg *d, struct archil_batch_rec *e);
 
+/**
+ * archil_log_withdraw - take back all contents of an inode that are in the open batch
+ * @charge: the credit that was taken for them, the caller's again
+ *
+ * False: none are there any more, somebody waits for them, or rule 11 of merge.h is against it;
+ * they stay where they are. The caller is inside archil_deleg_enter(). Never blocks.
+ */
+bool archil_log_withdraw(struct archil_deleg *d, u64 ino, u64 *charge);
+
 /* Begin to send what is open, and send all of it. Never blocks. */
 void archil_log_kick(struct archil_deleg *d);
 /*

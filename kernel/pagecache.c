@@ -8,7 +8,8 @@
  * 2. Small contents: as long as a file was never larger than inline_max and never
  *    stored to through a mapping (ARCHIL_I_BULK), every write(2) appends a CONTENT
  *    record of what it wrote, and that is how the bytes travel. The folio is dirty until the
- *    record is acknowledged, so that memory keeps it, but it is never sent.
+ *    record is acknowledged, so that memory keeps it, but it is never sent. When write(2) makes a
+ *    file larger than that before anybody wanted those records sent, they are withdrawn.
  * 3. Bulk: dirty folios are sent as WRITEs, each after the last record of its inode.
  *    The range stays under write-back until answered.
  * 4. Size and times follow in a SETATTR record when WRITEs were acknowledged: the size only up
@@ -237,10 +238,23 @@ void archil_blocks_add(struct inode *inode, s64 bytes)
 	spin_unlock(&archil_i(inode)->lock);
 }
 
-/* From now on its bytes travel beside the log: after all that are in it. */
-static void archil_set_bulk(struct archil_inode *ai)
+/*
+ * From now on its bytes travel beside the log: after all that are in it. With @d, entered, those of
+ * a new file that has outgrown the log are taken back if they can be. They are dirty still, and travel
+ * with the others, once.
+ */
+static void archil_set_bulk(struct archil_inode *ai, struct archil_deleg *d)
 {
-	spin_lock(&ai->lock);	/* see archil_append_content() */
+	u64 charge;
+
+	if (test_bit(ARCHIL_I_BULK, &ai->flags))
+		return;
+	spin_lock(&ai->lock);	/* see archil_append_content() and archil_logged_size() */
+	if (d && !test_bit(ARCHIL_I_BULK, &ai->flags) && ai->content_seq &&
+	    archil_log_withdraw(d, ai->ino, &charge)) {
+		ai->logged_size = 0;
+		atomic64_add(charge, &ai->charged);
+	}
 	set_bit(ARCHIL_I_BULK, &ai->flags);
 	spin_unlock(&ai->lock);
 }
@@ -448,7 +462,7 @@ static ssize_t archil_write_one(struct kiocb *iocb, struct inode *inode, loff_t 
 			archil_mark_dirty(inode);
 		}
 	} else {
-		archil_set_bulk(archil_i(inode));
+		archil_set_bulk(archil_i(inode), d);
 		archil_folio_written(inode, folio, off, off + copied, credit);
 		credit = 0;
 	}
@@ -544,7 +558,7 @@ vm_fault_t archil_page_mkwrite(struct vm_fault *vmf)
 		folio_unlock(folio);
 		goto out_credit;
 	}
-	archil_set_bulk(archil_i(inode));
+	archil_set_bulk(archil_i(inode), NULL);
 	inode_set_mtime_to_ts(inode, inode_set_ctime_current(inode));
 	archil_folio_written(inode, folio, 0, size, size);
 	archil_deleg_leave(d);

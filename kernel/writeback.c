@@ -322,11 +322,22 @@ static loff_t archil_size_now(struct inode *inode, u32 *cuts)
 	return size;
 }
 
+/* Of a file that was seen to be bulk: after what was withdrawn then. */
+static u64 archil_logged_size(struct archil_inode *ai)
+{
+	u64 size;
+
+	spin_lock(&ai->lock);
+	size = ai->logged_size;
+	spin_unlock(&ai->lock);
+	return size;
+}
+
 /* How long the file is as far as its pages are at the server. */
 static loff_t archil_clean_size(struct inode *inode, u32 *cuts)
 {
 	struct address_space *mapping = inode->i_mapping;
-	unsigned long from = archil_i(inode)->logged_size >> PAGE_SHIFT;
+	unsigned long from = archil_logged_size(archil_i(inode)) >> PAGE_SHIFT;
 	unsigned long dirty = from, under_way = from;
 	loff_t size = archil_size_now(inode, cuts);
 
@@ -390,7 +401,7 @@ static int archil_size_log(struct inode *inode, struct archil_deleg *d, loff_t r
 	rec.size = archil_clean_size(inode, &now);
 	if (now == cuts && reached > rec.size)
 		rec.size = reached;
-	if (rec.size > ai->logged_size)
+	if (rec.size > archil_logged_size(ai))
 		rec.valid |= ARCHIL_SET_SIZE_UP;
 	if (test_and_clear_bit(ARCHIL_I_TIMES, &ai->flags))
 		rec.valid |= ARCHIL_SET_MTIME | ARCHIL_SET_CTIME;

@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: GPL-2.0
 #
 # An owner who needs nothing from the server asks it nothing; and what was made and removed
-# before it was sent is never sent.
+# before it was sent is never sent, nor twice what a file grows by.
 #
 #     web-1  /mnt/a (shared, commit=60)   owns /t and works there; the root, which nobody owns, it
 #                                         need not ask about (cache_ttl=3600)
@@ -82,6 +82,22 @@ must sync -f /mnt/a
 after=$(counter records)
 echo "# $((after - before)) records were sent"
 check 'only a time is left of it' test $((after - before)) -le 1
+
+echo '# ---- files that grow'
+# 100 files of 24 KiB in pieces of 8: the first two would travel in the log
+grow() { local i; mkdir /mnt/a/t/grown && for i in $(seq 100); do
+	head -c 24576 /dev/urandom | dd of="/mnt/a/t/grown/$i" bs=8k iflag=fullblock status=none || return; done; }
+before=$(counter bytes_sent)
+must grow
+must sync -f /mnt/a
+sent=$(($(counter bytes_sent) - before))
+check "all bytes are sent once: $sent for 2457600" test "$sent" -lt 2700000
+# one that somebody waits for while it is small, and one that another name waits for
+must dd if=/dev/urandom of=/mnt/a/t/grown/synced bs=8k count=1 conv=fsync status=none
+must dd if=/dev/urandom of=/mnt/a/t/grown/synced bs=8k count=3 seek=1 status=none
+must dd if=/dev/urandom of=/mnt/a/t/grown/new bs=8k count=1 status=none
+must mv /mnt/a/t/grown/new /mnt/a/t/grown/1
+must dd if=/dev/urandom of=/mnt/a/t/grown/1 bs=8k count=3 seek=1 status=none
 
 echo '# ---- and others see it'
 must archilctl checkin /mnt/a/t
