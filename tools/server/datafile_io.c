@@ -19,6 +19,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/eventfd.h>
+#include <sys/prctl.h>
 #include <unistd.h>
 
 #include "datafile.h"
@@ -133,6 +134,7 @@ static void *thread_main(void *arg)
 	struct store_op *op;
 	bool first;
 
+	prctl(PR_SET_NAME, "data");
 	pthread_mutex_lock(&dr->lock);
 	for (;;) {
 		while (!dr->stop && !dr->jobs.first) {
