@@ -88,6 +88,13 @@ struct dio {
 
 TAILQ_HEAD(dios, dio);
 
+/* The last answer of fs_inside() was yes for this delegation, */
+struct inside {
+	uint64_t deleg;
+	uint64_t seq;		/* while its log stood there */
+	uint64_t shape;		/* and data->shape was this */
+};
+
 struct inode_io {
 	struct inode_io *next;		/* in its bucket */
 	TAILQ_ENTRY(inode_io) lru;	/* data->idle */
@@ -105,9 +112,7 @@ struct inode_io {
 	bool preparing;			/* a struct prepare is under way */
 	uint64_t ready;			/* the delegation of fs_bulk_begin(), 0: not known */
 	bool bumped, read_since;	/* rule 7; read_since: after the prepare was submitted */
-	uint64_t inside_deleg;		/* last answer of fs_inside(): yes for this number, */
-	uint64_t inside_seq;		/* while its log stood there */
-	uint64_t inside_shape;		/* and data->shape was this */
+	struct inside inside;
 
 	struct fs_intents intents;	/* to be run */
 	struct fs_intents run;		/* run, not yet deleted */
@@ -137,6 +142,8 @@ struct data {
 	TAILQ_HEAD(, inode_io) count;	/* flushed, not yet counted */
 	struct loop_timer count_timer;
 	uint64_t shape;			/* moves when an inode may have changed delegations */
+	uint64_t dir;			/* the last directory that a file was inside with */
+	struct inside dir_inside;
 	unsigned int ops;		/* at the store */
 	uint64_t bytes_read, bytes_written;
 };

@@ -133,53 +133,61 @@ static void prepare(struct inode_io *ii, const struct dio *io, bool bulk, bool b
 		loop_timer_set(&ii->disk->server->loop, &data->prepare_timer, PREPARE_MS);
 }
 
-/* Does the inode lie in the delegation? Asked once for many WRITEs between changes. */
-static int inside(struct inode_io *ii, const struct dio *io, struct fs_view *view)
+static bool still(const struct inside *then, const struct inside *now)
 {
-	struct data *data = &ii->disk->data;
-	const struct dlg *dlg = io->dlg;
-	int rc;
+	return then->deleg == now->deleg && then->seq == now->seq && then->shape == now->shape;
+}
 
-	if (ii->inside_deleg == dlg->rec.number && ii->inside_seq == dlg->committed &&
-	    ii->inside_shape == data->shape)
+/*
+ * Does the inode lie in the delegation? Asked once for many WRITEs between changes, and of files
+ * that lie together once for all.
+ */
+static int inside(struct inode_io *ii, const struct dio *io, const struct fs_file *file,
+		  struct fs_view *view)
+{
+	const struct fs_deleg *rec = &io->dlg->rec;
+	struct data *data = &ii->disk->data;
+	const struct inside now = {
+		.deleg = rec->number, .seq = io->dlg->committed, .shape = data->shape,
+	};
+	/* of an orphan, and of what is the delegation's root, the directory says nothing */
+	bool by_dir = file->parent && ii->ino != rec->ino;
+	int rc = 0;
+
+	if (still(&ii->inside, &now))
 		return 0;
-	rc = fs_inside(view, ii->ino, dlg->rec.number, dlg->rec.ino);
-	if (!rc) {
-		ii->inside_deleg = dlg->rec.number;
-		ii->inside_seq = dlg->committed;
-		ii->inside_shape = data->shape;
+	if (!by_dir || data->dir != file->parent || !still(&data->dir_inside, &now))
+		rc = fs_inside(view, ii->ino, rec->number, rec->ino);
+	if (rc)
+		return rc;
+	ii->inside = now;
+	if (by_dir) {
+		data->dir = file->parent;
+		data->dir_inside = now;
 	}
-	return rc;
+	return 0;
 }
 
 /* Is everything so that it can run? 0, 1: it has to wait, or what to answer. */
 static int ready(struct inode_io *ii, const struct dio *io, struct fs_view *view)
 {
-	struct archil_read_rep rep;
-	unsigned char none;
+	uint64_t deleg = io->dlg->rec.number;
+	struct fs_file file;
 	bool bulk, bump;
-	uint64_t writer;
-	size_t got;
 	int rc;
 
-	rc = fs_read(view, ii->ino, 0, 0, &none, &got, &rep);
-	if (rc < 0)
+	rc = fs_file(view, ii->ino, &file);
+	if (rc)
 		return rc;
-	bulk = rc == 0;
-	if (!bulk && ii->ready != io->dlg->rec.number) {
-		rc = fs_writer(view, ii->ino, &writer);
-		if (rc)
-			return rc;
-		bulk = writer != io->dlg->rec.number;
-		if (!bulk)
-			ii->ready = writer;
-	}
-	bump = io->off < le64_to_cpu(rep.size) && (bulk || !ii->bumped);
+	bulk = !file.bulk || (ii->ready != deleg && file.writer != deleg);
+	if (!bulk)
+		ii->ready = deleg;
+	bump = io->off < file.size && (bulk || !ii->bumped);
 	if (bulk || bump) {
 		prepare(ii, io, bulk, bump);
 		return 1;
 	}
-	return inside(ii, io, view);
+	return inside(ii, io, &file, view);
 }
 
 static void write_done(struct store_op *op, int64_t result)

@@ -118,6 +118,17 @@ int fs_readdir(struct fs_view *view, const struct archil_readdir_req *req, struc
 int fs_read(struct fs_view *view, u64 ino, u64 off, size_t len, void *buf, size_t *got,
 	    struct archil_read_rep *rep);
 
+/* What a WRITE has to know of a regular file. */
+struct fs_file {
+	u64 size;
+	u64 writer;		/* see fs_writer() */
+	u64 parent;		/* of its home link; 0 of an orphan */
+	bool bulk;
+};
+
+/* fs_file() - Return: 0, -ESTALE, -EISDIR, -EINVAL (another type). */
+int fs_file(struct fs_view *view, u64 ino, struct fs_file *file);
+
 /*
  * fs_seek() - SEEK_DATA (3) or SEEK_HOLE (4) in a small file.
  * @size: set to the file's size.

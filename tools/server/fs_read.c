@@ -102,6 +102,22 @@ static int read_file(struct fs_view *view, u64 ino, struct fs_inode *in)
 	return S_ISDIR(in->mode) ? -EISDIR : -EINVAL;
 }
 
+int fs_file(struct fs_view *view, u64 ino, struct fs_file *file)
+{
+	struct fs_inode in;
+	int err = read_file(view, ino, &in);
+
+	if (err)
+		return err;
+	*file = (struct fs_file){
+		.size = in.size,
+		.writer = in.writer,
+		.parent = in.flags & ARCHIL_AF_ORPHAN ? 0 : in.parent,
+		.bulk = in.flags & ARCHIL_AF_BULK,
+	};
+	return 0;
+}
+
 int fs_read(struct fs_view *view, u64 ino, u64 off, size_t len, void *buf, size_t *got,
 	    struct archil_read_rep *rep)
 {
