@@ -16,7 +16,7 @@
  * Twice what the server flushes at once, so that some come while others are flushed; of small ones so
  * many that it flushes them together.
  */
-#define ARCHIL_WRITES_IN_FLIGHT	256
+#define ARCHIL_WRITES_IN_FLIGHT	512
 #define ARCHIL_BYTES_IN_FLIGHT	(32 << 20)
 
 /*

@@ -124,6 +124,18 @@ void conn_put(struct conn *conn)
 	free(conn);
 }
 
+/* Counts it among those that are in the middle of a request, or not. */
+static void expect_more(struct conn *conn, bool more)
+{
+	if (!conn->disk || conn->expecting == more)
+		return;
+	conn->expecting = more;
+	if (more)
+		conn->disk->data.n_receiving++;
+	else
+		conn->disk->data.n_receiving--;
+}
+
 void conn_close(struct conn *conn, const char *why, ...)
 {
 	struct req *req, *tmp;
@@ -148,6 +160,7 @@ void conn_close(struct conn *conn, const char *why, ...)
 		TAILQ_REMOVE(&conn->session->conns, conn, of_session);
 		open_conn_lost(conn);
 	}
+	expect_more(conn, false);
 	TAILQ_FOREACH_SAFE(req, &conn->reqs, of_conn, tmp)
 		if (req->lost)
 			req->lost(req);
@@ -367,6 +380,7 @@ static void conn_pump(struct conn *conn)
 			break;
 		req_run(conn);
 	}
+	expect_more(conn, conn->cur);
 	/* a whole header that was not begun waits for others to end, not for more bytes */
 	if (conn->cur || conn->rend - conn->rpos < sizeof(struct archil_hdr))
 		recv_arm(conn);

@@ -89,6 +89,7 @@ struct conn {
 	TAILQ_ENTRY(conn) resumer;
 	struct req *cur;		/* being received */
 	uint32_t cur_body, cur_payload;	/* bytes of it that are there */
+	bool expecting;			/* the rest of cur, and is counted for that by the disk */
 	uint32_t rpos, rend;		/* of rbuf: received and not yet looked at */
 	unsigned char *rbuf;
 

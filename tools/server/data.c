@@ -103,8 +103,17 @@ void dio_unlink(struct dio *io)
 	}
 }
 
+/* It is written, or will not be. */
+static void dio_came(struct dio *io)
+{
+	if (io->coming)
+		io->disk->data.n_coming--;
+	io->coming = false;
+}
+
 void dio_free(struct dio *io)
 {
+	dio_came(io);
 	if (io->dlg)
 		dlg_put(io->dlg);
 	free(io);
@@ -236,21 +245,39 @@ static void flush_all(struct data *data)
 		inode_io_flush(ii);
 }
 
-static void flush_fire(struct loop_timer *timer)
+bool data_coming(const struct data *data)
 {
-	flush_all(container_of(timer, struct data, flush_timer));
+	return data->n_coming || data->n_receiving;
 }
 
-/* When no more comes, but at some time in any case. */
-static void flush_soon(struct data *data, struct loop *loop)
+/* When no more comes, but at some time in any case: ms until then. */
+static uint64_t flush_in(const struct data *data, const struct loop *loop)
 {
-	uint64_t at = loop->now + FLUSH_QUIET_MS;
+	uint64_t at = data->written_at + (data_coming(data) ? FLUSH_QUIET_MS : FLUSH_IDLE_MS);
 
-	if (!data->flush_timer.armed)
-		data->flush_latest = loop->now + FLUSH_MS;
 	if (at > data->flush_latest)
 		at = data->flush_latest;
-	loop_timer_set(loop, &data->flush_timer, at > loop->now ? at - loop->now : 0);
+	return at > loop->now ? at - loop->now : 0;
+}
+
+static void flush_fire(struct loop_timer *timer)
+{
+	struct data *data = container_of(timer, struct data, flush_timer);
+	struct loop *loop = &container_of(data, struct disk, data)->server->loop;
+	uint64_t ms = flush_in(data, loop);
+
+	if (ms)
+		loop_timer_set(loop, timer, ms);
+	else
+		flush_all(data);
+}
+
+static void flush_soon(struct data *data, struct loop *loop)
+{
+	data->written_at = loop->now;
+	if (!data->flush_timer.armed)
+		data->flush_latest = loop->now + FLUSH_MS;
+	loop_timer_set(loop, &data->flush_timer, flush_in(data, loop));
 }
 
 /* A WRITE of ii has reached the store's file. */
@@ -258,6 +285,7 @@ void data_written(struct inode_io *ii, struct dio *io)
 {
 	struct data *data = &ii->disk->data;
 
+	dio_came(io);
 	io->where = DIO_WRITTEN;
 	TAILQ_INSERT_TAIL(&ii->written, io, link);
 	data->dirty_bytes += io->len;

@@ -13,11 +13,12 @@
  *    alive and covers the inode, the inode is a bulk file last written under
  *    this delegation (fs_bulk_begin()), and, if it overwrites what readers may
  *    have seen, the change number has moved since. The last two are made so by a
- *    commit before (struct prepare), one for as many inodes as come within PREPARE_MS,
- *    or at once when somebody waits.
+ *    commit before (struct prepare), one for as many inodes as come within PREPARE_MS
+ *    (PREPARE_IDLE_MS, when nothing is being received), or at once when somebody waits.
  * 5. It is answered when flushed: at once when urgent or when a reader waits, else
- *    together with others: after FLUSH_BYTES, or when none has come for
- *    FLUSH_QUIET_MS, at the latest after FLUSH_MS.
+ *    together with others: after FLUSH_BYTES, or when the last was written FLUSH_IDLE_MS ago
+ *    and nothing else is on its way (a WRITE, or the beginning of any request). What is on its way
+ *    is waited for FLUSH_QUIET_MS, and FLUSH_MS in all.
  * 6. Unflushed bytes are seen by the session that wrote them and nobody
  *    else: another's READ of them waits for the flush, and later WRITEs wait
  *    for that READ.
@@ -47,10 +48,12 @@ struct session;
 struct inode_io;
 
 enum {
+	FLUSH_IDLE_MS	= 1,
 	FLUSH_QUIET_MS	= 15,
 	FLUSH_MS	= 150,
 	FLUSH_BYTES	= 16 << 20,
 	COUNT_MS	= 500,
+	PREPARE_IDLE_MS	= 1,
 	PREPARE_MS	= 5,
 	PREPARE_MAX	= 256,
 	INODE_BUCKETS	= 16384,
@@ -81,6 +84,7 @@ struct dio {
 	uint32_t whence;	/* SEEK */
 	uint64_t size, change;	/* READ, SEEK: as they were when it began */
 	bool urgent;		/* WRITE */
+	bool coming;		/* WRITE: on its way to the store's file, counted */
 	bool owner;		/* READ: ARCHIL_READ_OWNER */
 	struct iovec iov;
 	struct store_op op;
@@ -136,8 +140,11 @@ struct data {
 	struct works prepares;		/* of WRITEs, to be submitted */
 	unsigned int n_prepares;
 	struct loop_timer prepare_timer;
+	unsigned int n_coming;		/* WRITEs on their way */
+	unsigned int n_receiving;	/* connections in the middle of a request */
 	uint64_t dirty_bytes;
 	struct loop_timer flush_timer;
+	uint64_t written_at;		/* ms: when the last of what is dirty was */
 	uint64_t flush_latest;		/* ms: the timer is not set beyond that */
 	TAILQ_HEAD(, inode_io) count;	/* flushed, not yet counted */
 	struct loop_timer count_timer;
@@ -168,6 +175,8 @@ void inode_io_queue(struct inode_io *ii, struct dio *io);
 void inode_io_pump(struct inode_io *ii);
 void inode_io_flush(struct inode_io *ii);
 void data_written(struct inode_io *ii, struct dio *io);
+/* Is there more on its way that a flush or a commit may wait for? */
+bool data_coming(const struct data *data);
 /* Puts a WRITE onto its delegation's list. */
 void dio_wait(struct dio *io);
 void data_submit(struct disk *disk, struct store_op *op);

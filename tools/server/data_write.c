@@ -130,7 +130,8 @@ static void prepare(struct inode_io *ii, const struct dio *io, bool bulk, bool b
 	if (++data->n_prepares >= PREPARE_MAX || io->urgent)
 		prepares_submit(ii->disk);
 	else if (!data->prepare_timer.armed)
-		loop_timer_set(&ii->disk->server->loop, &data->prepare_timer, PREPARE_MS);
+		loop_timer_set(&ii->disk->server->loop, &data->prepare_timer,
+			       data->n_receiving ? PREPARE_MS : PREPARE_IDLE_MS);
 }
 
 static bool still(const struct inside *then, const struct inside *now)
@@ -368,5 +369,7 @@ void handle_write(struct req *req)
 	io->len = req->payload_len;
 	io->after = le64_to_cpu(msg->after);
 	io->urgent = req->flags & ARCHIL_F_URGENT;
+	io->coming = true;
+	disk->data.n_coming++;
 	place(io);
 }
