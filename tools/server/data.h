@@ -92,8 +92,8 @@ struct dio {
 
 TAILQ_HEAD(dios, dio);
 
-/* The last answer of fs_inside() was yes for this delegation, */
-struct inside {
+/* What was true of an inode, or a directory, under this delegation, */
+struct as_of {
 	uint64_t deleg;
 	uint64_t seq;		/* while its log stood there */
 	uint64_t shape;		/* and data->shape was this */
@@ -116,7 +116,8 @@ struct inode_io {
 	bool preparing;			/* a struct prepare is under way */
 	uint64_t ready;			/* the delegation of fs_bulk_begin(), 0: not known */
 	bool bumped, read_since;	/* rule 7; read_since: after the prepare was submitted */
-	struct inside inside;
+	struct as_of known;		/* it lies inside, and file is right */
+	struct fs_file file;
 
 	struct fs_intents intents;	/* to be run */
 	struct fs_intents run;		/* run, not yet deleted */
@@ -150,7 +151,7 @@ struct data {
 	struct loop_timer count_timer;
 	uint64_t shape;			/* moves when an inode may have changed delegations */
 	uint64_t dir;			/* the last directory that a file was inside with */
-	struct inside dir_inside;
+	struct as_of dir_inside;
 	unsigned int ops;		/* at the store */
 	uint64_t bytes_read, bytes_written;
 };

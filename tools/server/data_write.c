@@ -18,6 +18,8 @@ struct prepare {
 	struct work work;
 	uint64_t ino, session, deleg, root;
 	bool bulk, bump;
+	bool known;		/* file is what became of it, and it lies inside */
+	struct fs_file file;
 	int err;		/* 0, or what every WRITE that waits for it is told */
 };
 
@@ -41,11 +43,26 @@ static int prepare_apply(struct work *work, struct fs_txn *txn)
 	if (!rc && prep->bump)
 		rc = fs_touch_change(txn, prep->ino);
 	if (!rc)
+		rc = fs_file(fs_txn_view(txn), prep->ino, &prep->file);
+	if (!rc)
 		rc = fs_batch_end(txn);
 	if (rc)
 		fs_batch_abort(txn);
+	prep->known = prep->bulk && !rc;
 	prep->err = outside(rc);
 	return WORK_DONE;
+}
+
+static struct as_of as_of(const struct disk *disk, const struct dlg *dlg)
+{
+	return (struct as_of){
+		.deleg = dlg->rec.number, .seq = dlg->committed, .shape = disk->data.shape,
+	};
+}
+
+static bool still(const struct as_of *then, const struct as_of *now)
+{
+	return then->deleg == now->deleg && then->seq == now->seq && then->shape == now->shape;
 }
 
 static void fail_queued(struct inode_io *ii, uint64_t deleg, int err)
@@ -63,6 +80,7 @@ static void fail_queued(struct inode_io *ii, uint64_t deleg, int err)
 static void prepare_done(struct work *work, int err)
 {
 	struct prepare *prep = container_of(work, struct prepare, work);
+	struct dlg *dlg = dlg_find(work->disk, prep->deleg, prep->session);
 	struct inode_io *ii = inode_io_get(work->disk, prep->ino);
 
 	ii->preparing = false;
@@ -75,6 +93,10 @@ static void prepare_done(struct work *work, int err)
 			ii->ready = prep->deleg;
 		if (prep->bump)
 			ii->bumped = !ii->read_since;
+		if (prep->known && dlg) {
+			ii->known = as_of(work->disk, dlg);
+			ii->file = prep->file;
+		}
 	}
 	free(prep);
 	inode_io_pump(ii);
@@ -134,37 +156,25 @@ static void prepare(struct inode_io *ii, const struct dio *io, bool bulk, bool b
 			       data->n_receiving ? PREPARE_MS : PREPARE_IDLE_MS);
 }
 
-static bool still(const struct inside *then, const struct inside *now)
-{
-	return then->deleg == now->deleg && then->seq == now->seq && then->shape == now->shape;
-}
-
 /*
  * Does the inode lie in the delegation? Asked once for many WRITEs between changes, and of files
  * that lie together once for all.
  */
-static int inside(struct inode_io *ii, const struct dio *io, const struct fs_file *file,
+static int inside(struct inode_io *ii, const struct fs_deleg *rec, const struct as_of *now,
 		  struct fs_view *view)
 {
-	const struct fs_deleg *rec = &io->dlg->rec;
 	struct data *data = &ii->disk->data;
-	const struct inside now = {
-		.deleg = rec->number, .seq = io->dlg->committed, .shape = data->shape,
-	};
 	/* of an orphan, and of what is the delegation's root, the directory says nothing */
-	bool by_dir = file->parent && ii->ino != rec->ino;
+	bool by_dir = ii->file.parent && ii->ino != rec->ino;
 	int rc = 0;
 
-	if (still(&ii->inside, &now))
-		return 0;
-	if (!by_dir || data->dir != file->parent || !still(&data->dir_inside, &now))
+	if (!by_dir || data->dir != ii->file.parent || !still(&data->dir_inside, now))
 		rc = fs_inside(view, ii->ino, rec->number, rec->ino);
 	if (rc)
 		return rc;
-	ii->inside = now;
 	if (by_dir) {
-		data->dir = file->parent;
-		data->dir_inside = now;
+		data->dir = ii->file.parent;
+		data->dir_inside = *now;
 	}
 	return 0;
 }
@@ -172,23 +182,26 @@ static int inside(struct inode_io *ii, const struct dio *io, const struct fs_fil
 /* Is everything so that it can run? 0, 1: it has to wait, or what to answer. */
 static int ready(struct inode_io *ii, const struct dio *io, struct fs_view *view)
 {
-	uint64_t deleg = io->dlg->rec.number;
-	struct fs_file file;
-	bool bulk, bump;
-	int rc;
+	const struct as_of now = as_of(ii->disk, io->dlg);
+	bool known = still(&ii->known, &now), bulk, bump;
+	int rc = known ? 0 : fs_file(view, ii->ino, &ii->file);
 
-	rc = fs_file(view, ii->ino, &file);
 	if (rc)
 		return rc;
-	bulk = !file.bulk || (ii->ready != deleg && file.writer != deleg);
+	bulk = !ii->file.bulk || (ii->ready != now.deleg && ii->file.writer != now.deleg);
 	if (!bulk)
-		ii->ready = deleg;
-	bump = io->off < file.size && (bulk || !ii->bumped);
+		ii->ready = now.deleg;
+	bump = io->off < ii->file.size && (bulk || !ii->bumped);
 	if (bulk || bump) {
 		prepare(ii, io, bulk, bump);
 		return 1;
 	}
-	return inside(ii, io, &file, view);
+	if (known)
+		return 0;
+	rc = inside(ii, &io->dlg->rec, &now, view);
+	if (!rc)
+		ii->known = now;
+	return rc;
 }
 
 static void write_done(struct store_op *op, int64_t result)
