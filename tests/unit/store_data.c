@@ -6,9 +6,11 @@
 #include <dlfcn.h>
 #include <errno.h>
 #include <poll.h>
+#include <signal.h>
 #include <stdarg.h>
 #include <stdatomic.h>
 #include <stdint.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 
 #include "store_dir.h"
@@ -125,6 +127,32 @@ static void ways(void (*test)(struct store *store))
 	test(store);
 	store_close(store);
 }
+
+/* A large write gives the file its length first, which fails here as the write itself does. */
+static void check_too_large(struct store *store)
+{
+	const struct rlimit limit = { 80000, RLIM_INFINITY }, none = { RLIM_INFINITY, RLIM_INFINITY };
+	static char in[100000], out[100000];
+
+	memset(in, 'x', sizeof(in));
+	ck_assert_int_eq(rw(store, STORE_WRITE, 5, 0, in, 10), 10);
+	signal(SIGXFSZ, SIG_IGN);
+	ck_assert_int_eq(setrlimit(RLIMIT_FSIZE, &limit), 0);
+	ck_assert_int_eq(rw(store, STORE_WRITE, 5, 0, in, sizeof(in)), -EFBIG);
+	ck_assert_int_eq(setrlimit(RLIMIT_FSIZE, &none), 0);
+	ck_assert_int_eq(store_failed(store), 0);
+	ck_assert_int_eq(rw(store, STORE_READ, 5, 0, out, sizeof(out)), limit.rlim_cur);
+	ck_assert(all_are(out, limit.rlim_cur, 'x'));
+	ck_assert_int_eq(rw(store, STORE_WRITE, 5, 0, in, sizeof(in)), sizeof(in));
+	ck_assert_int_eq(rw(store, STORE_READ, 5, 0, out, sizeof(out)), sizeof(out));
+	ck_assert(!memcmp(in, out, sizeof(in)));
+}
+
+START_TEST(a_write_that_is_too_large_fails_and_no_other)
+{
+	ways(check_too_large);
+}
+END_TEST
 
 static void check_read_write(struct store *store)
 {
@@ -499,6 +527,7 @@ int main(void)
 {
 	TCase *tc = tcase_create("data");
 
+	tcase_add_test(tc, a_write_that_is_too_large_fails_and_no_other);
 	tcase_add_test(tc, bytes_come_back);
 	tcase_add_test(tc, files_are_cut_punched_removed);
 	tcase_add_test(tc, ranges_are_checked);

@@ -31,6 +31,7 @@
 #define STACK_BYTES	(256u << 10)
 #define POLL_ROUNDS	8
 #define GROUP_FLUSHES	8u	/* so many and more are done together */
+#define GROW_BYTES	(64u << 10)	/* so much and more is written into a file that has grown */
 
 enum stage {
 	STAGE_RUN,		/* thread: store_run() */
@@ -230,7 +231,7 @@ static void rw_moved(struct dataring *dr, struct store_op *op, int res)
 {
 	uint64_t want = datafile_bytes(op->iov, op->iovcnt);
 
-	if (res == -EINTR || res == -EAGAIN) {
+	if (res == -EINTR || res == -EAGAIN || res == -ECANCELED) {
 		to_ring(dr, op);
 		return;
 	}
@@ -271,15 +272,35 @@ static void flushed(struct dataring *dr, struct store_op *op, int res)
 		end(dr, op, err);
 }
 
-static bool prepare(struct dataring *dr, struct store_op *op)
+/*
+ * A filesystem that grows a file page by page pays for each: before a large write the file gets
+ * its last byte, which the write then overwrites. That one failing ends the link, and the write
+ * comes back to be done by itself (rw_moved(), ECANCELED).
+ */
+static void prepare_growth(struct dataring *dr, struct datafile *file, uint64_t end)
 {
 	struct io_uring_sqe *sqe = io_uring_get_sqe(&dr->ring);
+
+	io_uring_prep_write(sqe, file->fd, "", 1, end - 1);
+	io_uring_sqe_set_flags(sqe, IOSQE_IO_LINK);
+	io_uring_sqe_set_data(sqe, NULL);
+	dr->in_ring++;
+}
+
+static bool prepare(struct dataring *dr, struct store_op *op)
+{
 	const struct iovec *iov = op->rest ? op->rest : op->iov;
 	int n = op->rest ? op->restcnt : op->iovcnt;
+	uint64_t bytes = op->kind == STORE_WRITE ? datafile_bytes(iov, n) : 0;
+	uint64_t end = op->off + op->moved + bytes;
 	struct datafile *file = op->file;
+	struct io_uring_sqe *sqe;
 
-	if (!sqe)
+	if (io_uring_sq_space_left(&dr->ring) < 2)
 		return false;
+	if (bytes && datafile_grows(file, end) && bytes >= GROW_BYTES)
+		prepare_growth(dr, file, end);
+	sqe = io_uring_get_sqe(&dr->ring);
 	switch (op->kind) {
 	case STORE_READ:
 		io_uring_prep_readv(sqe, file->fd, iov, n, op->off + op->moved);
@@ -325,6 +346,8 @@ static void reap_ring(struct dataring *dr)
 
 		io_uring_cqe_seen(&dr->ring, cqe);
 		dr->in_ring--;
+		if (!op)
+			continue;	/* prepare_growth() */
 		if (op->kind == STORE_FLUSH)
 			flushed(dr, op, res);
 		else
