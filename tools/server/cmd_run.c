@@ -57,9 +57,14 @@ static int serve(const struct server_opts *opts)
 	sigaddset(&set, SIGINT);
 	pthread_sigmask(SIG_BLOCK, &set, NULL);
 	signal(SIGPIPE, SIG_IGN);
-	/* A payload's memory is used again: to map, clear and unmap it each time costs more than to copy it. */
-	mallopt(M_MMAP_THRESHOLD, 4 << 20);
+	/*
+	 * A payload's memory is used again: to map, clear and unmap it each time costs more than to
+	 * copy it. One heap for all threads, which grows by so much that the kernel can use huge pages.
+	 */
+	mallopt(M_MMAP_THRESHOLD, 32 << 20);
 	mallopt(M_TRIM_THRESHOLD, 128 << 20);
+	mallopt(M_TOP_PAD, 8 << 20);
+	mallopt(M_ARENA_MAX, 1);
 
 	do {
 		if (server_start(&server, opts))
