@@ -42,6 +42,55 @@ START_TEST(a_disk_is_formatted_once)
 }
 END_TEST
 
+/* Whether the store is asked, or what is remembered of numbers that were handed out. */
+START_TEST(an_inode_number_is_used_once)
+{
+	const u64 used[] = { 500, 300, 301, 1003, 1002 };
+	u64 first;
+
+	MUST(FILE_AT(1, "a", 500));
+	MUST(FILE_AT(1, "b", 300));
+	ck_assert_int_eq(change(FILE_AT(1, "x", 500)), -EUCLEAN);
+	ck_assert_int_eq(change(FILE_AT(1, "x", 300)), -EUCLEAN);
+	disk_reopen();
+	ck_assert_int_eq(change(FILE_AT(1, "x", 500)), -EUCLEAN);
+	ck_assert_int_eq(change(FILE_AT(1, "x", 300)), -EUCLEAN);
+	MUST(FILE_AT(1, "c", 301));
+	/* these begin in the middle of a block of which nothing is known any more */
+	begin();
+	ck_assert_int_eq(fs_alloc_inos(txn, 100, &first), 0);
+	ck_assert_uint_eq(first, 1002);
+	end();
+	begin();
+	ck_assert_int_eq(fs_apply(txn, &anyone, FILE_AT(1, "d", 1003), &res), 0);
+	fs_batch_abort(txn);
+	fs_batch_begin(txn);
+	end();
+	MUST(FILE_AT(1, "d", 1003));
+	MUST(FILE_AT(1, "e", 1002));
+	for (size_t i = 0; i < ARRAY_SIZE(used); i++)
+		ck_assert_int_eq(change(FILE_AT(1, "x", used[i])), -EUCLEAN);
+	ck_assert_int_eq(change(FILE_AT(1, "x", 1102)), -EUCLEAN);
+	MUST(FILE_AT(1, "x", 1101));
+}
+END_TEST
+
+START_TEST(a_name_is_there_once_in_a_directory_that_is_not_yet_committed)
+{
+	begin();
+	ck_assert_int_eq(apply_as(&anyone, DIR_AT(1, "d", 2)), 0);
+	ck_assert_int_eq(apply_as(&anyone, FILE_AT(2, "f", 3)), 0);
+	ck_assert_int_eq(apply_as(&anyone, FILE_AT(2, "f", 4)), -EEXIST);
+	ck_assert_int_eq(apply_as(&anyone, UNLINK_AT(2, "g", 3, 0)), -ENOENT);
+	ck_assert_int_eq(apply_as(&anyone, UNLINK_AT(2, "f", 3, 0)), 0);
+	ck_assert_int_eq(apply_as(&anyone, FILE_AT(2, "f", 5)), 0);
+	end();
+	ck_assert_int_eq(change(FILE_AT(2, "f", 6)), -EEXIST);
+	MUST(FILE_AT(2, "g", 6));
+	ck_assert_int_eq(change(FILE_AT(2, "g", 7)), -EEXIST);
+}
+END_TEST
+
 /* ---- the errnos of a synchronous change ---- */
 
 static void make_tree(void)
@@ -430,6 +479,8 @@ int main(void)
 	TCase *tc = tcase_create("fs");
 
 	tcase_add_test(tc, a_disk_is_formatted_once);
+	tcase_add_test(tc, an_inode_number_is_used_once);
+	tcase_add_test(tc, a_name_is_there_once_in_a_directory_that_is_not_yet_committed);
 	tcase_add_test(tc, errnos_come_in_the_order_of_the_vfs);
 	tcase_add_test(tc, ownership_is_asked_after_names_and_before_the_rest);
 	tcase_add_test(tc, limits);

@@ -23,6 +23,11 @@ int fs_get(struct fs_view *view, const struct fs_key *key, struct store_value *v
 	return from_store(store_get(fs->store, view->snap, key->b, key->len, val));
 }
 
+int fs_get_own(struct fs_txn *txn, const struct fs_key *key, struct store_value *val)
+{
+	return from_store(store_batch_get_own(txn->fs->batch, key->b, key->len, val));
+}
+
 int fs_put(struct fs_txn *txn, const struct fs_key *key, const void *val, size_t len)
 {
 	return store_batch_put(txn->fs->batch, key->b, key->len, val, len);

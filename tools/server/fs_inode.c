@@ -120,22 +120,57 @@ int fs_node_get(struct fs_txn *txn, u64 ino, struct fs_node **nodep)
 	return 0;
 }
 
+static struct fs_block *block_of(struct fs_txn *txn, u64 ino)
+{
+	return &txn->blocks[ino / FS_BLOCK_INOS % FS_BLOCKS];
+}
+
+void fs_nodes_handed_out(struct fs_txn *txn, u64 first, u32 n)
+{
+	u64 ino, nr, end = first + n;
+	struct fs_block *block;
+
+	for (ino = first; ino < end; ino = (nr + 1) * FS_BLOCK_INOS) {
+		nr = ino / FS_BLOCK_INOS;
+		block = block_of(txn, ino);
+		if (block->block == nr)
+			continue;
+		block->block = nr;
+		block->unused = ino;
+	}
+}
+
+/* Is there an inode of that number? 1, 0 or an error. */
+static int in_use(struct fs_txn *txn, u64 ino)
+{
+	struct fs_block *block = block_of(txn, ino);
+	struct fs_key key;
+
+	if (node_find(txn, ino))
+		return 1;
+	if (block->block == ino / FS_BLOCK_INOS && ino >= block->unused) {
+		block->unused = ino + 1;
+		return 0;
+	}
+	fs_key1(&key, FS_INODE, ino);
+	return fs_has(&txn->view, &key);
+}
+
 int fs_node_new(struct fs_txn *txn, u64 ino, struct fs_node **nodep)
 {
 	struct fs_inode in = { .ino = ino };
 	struct fs_node *node;
-	struct fs_key key;
 	int r;
 
-	if (ino <= ARCHIL_INO_ROOT || ino >= txn->counters.next_ino || node_find(txn, ino))
+	if (ino <= ARCHIL_INO_ROOT || ino >= txn->counters.next_ino)
 		return -EUCLEAN;
-	fs_key1(&key, FS_INODE, ino);
-	r = fs_has(&txn->view, &key);
+	r = in_use(txn, ino);
 	if (r)
 		return r < 0 ? r : -EUCLEAN;
 	node = node_add(txn, &in);
 	if (!node)
 		return -ENOMEM;
+	node->born = txn->nr;
 	fs_node_change(txn, node);
 	txn->counters.inodes++;
 	*nodep = node;
@@ -229,8 +264,8 @@ int fs_inode_read(struct fs_view *view, u64 ino, struct fs_inode *in)
 	return err;
 }
 
-int fs_entry_find(struct fs_view *view, u64 dir, const char *name, size_t len,
-		  struct fs_entry *entry)
+static int entry_find(struct fs_view *view, u64 dir, bool born, const char *name, size_t len,
+		      struct fs_entry *entry)
 {
 	struct store_value val;
 	struct fs_key key;
@@ -239,12 +274,24 @@ int fs_entry_find(struct fs_view *view, u64 dir, const char *name, size_t len,
 	if (!len || len > ARCHIL_NAME_LEN)
 		return -ENOENT;
 	fs_key_name(&key, FS_NAME, dir, name, len);
-	err = fs_get(view, &key, &val);
+	err = born ? fs_get_own(view->txn, &key, &val) : fs_get(view, &key, &val);
 	if (err)
 		return err;
 	err = fs_name_decode(dir, val.data, val.len, entry);
 	store_value_put(&val);
 	return err;
+}
+
+int fs_entry_find(struct fs_view *view, u64 dir, const char *name, size_t len,
+		  struct fs_entry *entry)
+{
+	return entry_find(view, dir, false, name, len, entry);
+}
+
+int fs_node_entry(struct fs_txn *txn, const struct fs_node *dir, const char *name, size_t len,
+		  struct fs_entry *entry)
+{
+	return entry_find(&txn->view, dir->in.ino, dir->born == txn->nr, name, len, entry);
 }
 
 /* ---- where an inode lies ---- */

@@ -138,7 +138,7 @@ static int find_entry(struct fs_op *op, struct fs_node *dir, const char *name, s
 {
 	int err;
 
-	err = fs_entry_find(&op->txn->view, dir->in.ino, name, len, entry);
+	err = fs_node_entry(op->txn, dir, name, len, entry);
 	if (err)
 		return err;
 	if (entry->ino != ino)
@@ -357,7 +357,7 @@ int fs_op_create(struct fs_op *op)
 	if (tmpfile && !S_ISREG(rec->mode))
 		return -EINVAL;
 	if (!tmpfile) {
-		err = fs_entry_find(&op->txn->view, rec->dir, rec->name, rec->name_len, &entry);
+		err = fs_node_entry(op->txn, dir, rec->name, rec->name_len, &entry);
 		if (err != -ENOENT)
 			return err ? err : -EEXIST;
 	}
@@ -421,7 +421,7 @@ int fs_op_link(struct fs_op *op)
 	err = find_dir(op, rec->dir, &dir);
 	if (err)
 		return err;
-	err = fs_entry_find(&op->txn->view, rec->dir, rec->name, rec->name_len, &entry);
+	err = fs_node_entry(op->txn, dir, rec->name, rec->name_len, &entry);
 	if (err != -ENOENT)
 		return err ? err : -EEXIST;
 	if (is_orphan(dir))
@@ -515,8 +515,7 @@ static int rename_find_target(struct rename *rn)
 	const struct archil_record *rec = rn->op->rec;
 	int err;
 
-	err = fs_entry_find(&rn->op->txn->view, rec->new_dir, rec->new_name, rec->new_name_len,
-			    &rn->to);
+	err = fs_node_entry(rn->op->txn, rn->new_dir, rec->new_name, rec->new_name_len, &rn->to);
 	if (err == -ENOENT) {
 		if (rec->flags & ARCHIL_RENAME_EXCHANGE)
 			return -ENOENT;

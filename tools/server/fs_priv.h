@@ -26,6 +26,7 @@ struct fs_node {
 	struct fs_node *next;		/* in its bucket */
 	SLIST_ENTRY(fs_node) dirty_link;
 	bool dirty, gone;
+	u64 born;			/* the transaction that made it; 0: none that is known */
 	/* A directory that lay in this delegation when txn->moves was that. */
 	u64 inside, inside_moves;
 };
@@ -34,6 +35,19 @@ SLIST_HEAD(fs_nodes, fs_node);
 
 #define FS_BUCKETS_MIN	8192		/* a power of two; doubled with the nodes in a batch */
 #define FS_NODES_MAX	32768		/* kept between batches */
+
+/*
+ * Inode numbers that were handed out since the disk was opened, in blocks of neighbours: of
+ * such a block no number from @unused on was ever in use. A block is forgotten when another
+ * takes its place; then the store is asked.
+ */
+struct fs_block {
+	u64 block;			/* number / FS_BLOCK_INOS; 0: none */
+	u64 unused;
+};
+
+#define FS_BLOCK_INOS	256
+#define FS_BLOCKS	4096
 
 struct fs_txn {
 	struct fs *fs;
@@ -48,6 +62,7 @@ struct fs_txn {
 	size_t buckets, nodes;
 	struct fs_nodes dirty;
 	u64 moves;			/* directories got another parent, or may have */
+	struct fs_block blocks[FS_BLOCKS];
 
 	struct fs_intents intents;	/* of finished batches */
 	struct fs_intents batch_intents;
@@ -69,6 +84,8 @@ struct fs {
 
 /* As the store's, -EUCLEAN made -EBADMSG. */
 int fs_get(struct fs_view *view, const struct fs_key *key, struct store_value *val);
+/* What the transaction itself has changed; else -ENOENT. */
+int fs_get_own(struct fs_txn *txn, const struct fs_key *key, struct store_value *val);
 int fs_put(struct fs_txn *txn, const struct fs_key *key, const void *val, size_t len);
 int fs_del(struct fs_txn *txn, const struct fs_key *key);
 /* Is it there? 1, 0 or an error. */
@@ -94,6 +111,8 @@ int fs_nodes_init(struct fs_txn *txn);
 /* -ESTALE: there is none. */
 int fs_inode_read(struct fs_view *view, u64 ino, struct fs_inode *in);
 int fs_node_get(struct fs_txn *txn, u64 ino, struct fs_node **nodep);
+/* These were handed out. */
+void fs_nodes_handed_out(struct fs_txn *txn, u64 first, u32 n);
 /* -EUCLEAN: the number is in use or was never handed out. */
 int fs_node_new(struct fs_txn *txn, u64 ino, struct fs_node **nodep);
 /* It will be written; and: it gets a new change number too. */
@@ -106,6 +125,9 @@ void fs_nodes_drop(struct fs_txn *txn);		/* all */
 
 /* Find an entry by name: -ENOENT. */
 int fs_entry_find(struct fs_view *view, u64 dir, const char *name, size_t len,
+		  struct fs_entry *entry);
+/* The same, for a directory in the committer's cache. */
+int fs_node_entry(struct fs_txn *txn, const struct fs_node *dir, const char *name, size_t len,
 		  struct fs_entry *entry);
 /* 0, -EUCLEAN: it lies outside of the delegation. */
 int fs_node_inside(struct fs_txn *txn, struct fs_node *node, u64 deleg, u64 root);

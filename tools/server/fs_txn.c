@@ -161,6 +161,7 @@ int fs_alloc_inos(struct fs_txn *txn, u32 want, u64 *first)
 		return -ENOSPC;
 	*first = c->next_ino;
 	c->next_ino += want;
+	fs_nodes_handed_out(txn, *first, want);
 	return 0;
 }
 

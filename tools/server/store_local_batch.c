@@ -406,6 +406,16 @@ int store_batch_delete(struct store_batch *batch, const void *key, size_t klen)
 	return change(batch, key, klen, CHANGE_DELETE, NULL, 0);
 }
 
+static int value_of(const struct store_change *change, struct store_value *val)
+{
+	memset(val, 0, sizeof(*val));
+	if (!change || change->state == CHANGE_DELETE)
+		return -ENOENT;
+	val->data = change->val;
+	val->len = change->vlen;
+	return 0;
+}
+
 int store_batch_get(struct store_batch *batch, const void *key, size_t klen,
 		    struct store_value *val)
 {
@@ -414,14 +424,15 @@ int store_batch_get(struct store_batch *batch, const void *key, size_t klen,
 	if (!store_key_good(key, klen))
 		return -EINVAL;
 	change = store_batch_find(batch, key, klen);
-	if (!change)
-		return store_get(batch->store, NULL, key, klen, val);
-	memset(val, 0, sizeof(*val));
-	if (change->state == CHANGE_DELETE)
-		return -ENOENT;
-	val->data = change->val;
-	val->len = change->vlen;
-	return 0;
+	return change ? value_of(change, val) : store_get(batch->store, NULL, key, klen, val);
+}
+
+int store_batch_get_own(struct store_batch *batch, const void *key, size_t klen,
+			struct store_value *val)
+{
+	if (!store_key_good(key, klen))
+		return -EINVAL;
+	return value_of(store_batch_find(batch, key, klen), val);
 }
 
 void store_batch_savepoint(struct store_batch *batch)
