@@ -80,6 +80,82 @@ START_TEST(ancestor_rule)
 }
 END_TEST
 
+/* Of the entries in @buf, as of each by itself. */
+static unsigned int compare_owners(struct client *cl, const void *buf, size_t len)
+{
+	struct archil_wattr attr;
+	struct archil_dirent de;
+	unsigned int name_len, n = 0;
+	const char *name;
+	size_t pos = 0;
+
+	for (; archil_dirent_next(buf, len, &pos, &de, &name, &name_len) > 0; n++) {
+		ck_assert_uint_eq(cl_getattr(cl, le64_to_cpu(de.attr.ino), &attr), 0);
+		ck_assert_uint_eq(le64_to_cpu(de.attr.deleg), le64_to_cpu(attr.deleg));
+		ck_assert_uint_eq(le32_to_cpu(de.attr.flags), le32_to_cpu(attr.flags));
+	}
+	ck_assert_uint_eq(pos, len);
+	return n;
+}
+
+static void compare_walk(struct client *cl, unsigned int want)
+{
+	struct archil_readdir_req req = {
+		.dir = cpu_to_le64(ARCHIL_INO_ROOT),
+		.top = cpu_to_le64(ARCHIL_INO_ROOT),
+		.max = cpu_to_le32(65536),
+		.ahead = cpu_to_le32(65536),
+	};
+	struct archil_readdir_rep rep;
+	struct archil_dirlist dl;
+	const void *entries;
+	unsigned char *buf;
+	unsigned int n;
+	size_t len, pos;
+
+	ck_assert_uint_eq(pc_call(&cl->data, ARCHIL_OP_READDIR, &req, sizeof(req), NULL, 0), 0);
+	memcpy(&rep, cl->data.in.body, sizeof(rep));
+	len = cl->data.in.payload_len;
+	buf = memcpy(malloc(len), cl->data.in.payload, len);
+	pos = le32_to_cpu(rep.len);
+	n = compare_owners(cl, buf, pos);
+	while (archil_dirlist_next(buf, len, &pos, &dl, &entries) > 0)
+		n += compare_owners(cl, entries, le32_to_cpu(dl.len));
+	ck_assert_uint_eq(n, want);
+	free(buf);
+}
+
+START_TEST(listings_say_who_owns_what)
+{
+	struct tree t = make_tree();
+	struct client *a = shared("a"), *b = shared("b"), *c = shared("c");
+	struct archil_record rec;
+	uint64_t sub;
+
+	/* /group/models/sub/f, and models/m again as data/m */
+	ck_assert_uint_eq(cl_checkout(c, ARCHIL_INO_ROOT, 0), 0);
+	sub = cl_make(c, t.models, "sub", 20, S_IFDIR | 0755);
+	cl_make(c, sub, "f", 3, S_IFREG | 0644);
+	rec_name(&rec, ARCHIL_REC_LINK, t.data, "m", t.m);
+	rec.cookie = 20;
+	ck_assert_uint_eq(cl_do(c, &rec), 0);
+	compare_walk(c, 8);
+	compare_walk(a, 8);
+	ck_assert_uint_eq(cl_checkin(c, ARCHIL_INO_ROOT, NULL), 0);
+	ck_assert_uint_eq(cl_checkout(a, sub, 0), 0);
+	ck_assert_uint_eq(cl_checkout(b, t.data, 0), 0);
+	compare_walk(a, 8);
+	compare_walk(b, 8);
+	compare_walk(c, 8);
+	ck_assert_uint_eq(cl_checkout(b, t.m, 0), 0);
+	compare_walk(a, 8);
+	compare_walk(b, 8);
+	cl_unmount(c);
+	cl_unmount(b);
+	cl_unmount(a);
+}
+END_TEST
+
 START_TEST(a_checkin_releases_all_beneath)
 {
 	struct tree t = make_tree();
@@ -734,6 +810,7 @@ int main(void)
 {
 	const struct ps_test tests[] = {
 		PS_TEST(ancestor_rule),
+		PS_TEST(listings_say_who_owns_what),
 		PS_TEST(a_checkin_releases_all_beneath),
 		PS_TEST(a_closed_log_says_where),
 		PS_TEST(what_cannot_be_checked_out),

@@ -449,32 +449,36 @@ static void fill_orphan(struct owner_ctx *ctx, struct archil_wattr *attr)
 	pthread_mutex_unlock(&ctx->disk->lock);
 }
 
-static void owner_dir_set(struct owner_dir *dir, uint64_t ino, bool covered, uint64_t deleg)
+/* What is in a directory has no other owner, but by a delegation of its own. */
+static const struct owner_dir *owner_dir(struct owner_ctx *ctx, uint64_t ino)
 {
-	dir->ino = ino;
-	dir->covered = covered;
-	dir->deleg = deleg;
-}
-
-static struct owner_dir *owner_dir(struct owner_ctx *ctx, uint64_t ino)
-{
-	struct owner_dir *dir = &ctx->dirs[ino % OWNER_DIRS];
+	struct owner_dir *dir = &ctx->other;
 	struct deleg deleg;
-	bool covered;
 
+	if (ctx->entered.ino == ino)
+		return &ctx->entered;
 	if (dir->ino == ino)
 		return dir;
-	covered = cover(ctx, ino, &deleg);
-	owner_dir_set(dir, ino, covered, covered && deleg.grant.session == ctx->session ?
-		      deleg.grant.number : 0);
+	dir->ino = ino;
+	dir->covered = cover(ctx, ino, &deleg);
+	dir->deleg = dir->covered && deleg.grant.session == ctx->session ? deleg.grant.number : 0;
 	return dir;
+}
+
+void owner_enter(void *arg, const struct archil_wattr *dir)
+{
+	struct owner_ctx *ctx = arg;
+
+	ctx->entered.ino = le64_to_cpu(dir->ino);
+	ctx->entered.deleg = le64_to_cpu(dir->deleg);
+	ctx->entered.covered = dir->deleg || le32_to_cpu(dir->flags) & ARCHIL_AF_OTHER;
 }
 
 void owner_fill(void *arg, struct archil_wattr *attr)
 {
 	uint64_t ino = le64_to_cpu(attr->ino), parent = le64_to_cpu(attr->parent);
 	struct owner_ctx *ctx = arg;
-	struct owner_dir *dir;
+	const struct owner_dir *dir;
 	struct deleg deleg;
 	bool none;
 
@@ -498,9 +502,6 @@ void owner_fill(void *arg, struct archil_wattr *attr)
 		attr->deleg = cpu_to_le64(dir->deleg);
 	else if (dir->covered)
 		attr->flags |= cpu_to_le32(ARCHIL_AF_OTHER);
-	/* what is below has no other owner, but by a delegation of its own */
-	if (S_ISDIR(le32_to_cpu(attr->mode)))
-		owner_dir_set(&ctx->dirs[ino % OWNER_DIRS], ino, dir->covered, dir->deleg);
 }
 
 size_t error_holder(struct disk *disk, struct fs_view *view, const struct deleg *holder,

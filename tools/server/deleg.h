@@ -112,25 +112,25 @@ void ended_done(struct disk *disk, struct ended *ended, int err);
 /* The same where nobody is served: there is nobody to tell. */
 void ended_drop(struct ended *ended);
 
-enum { OWNER_DIRS = 128 };
-
 /* Fills deleg and ARCHIL_AF_OTHER for one who asks. Loop; see owner_* below. */
 struct owner_ctx {
 	struct disk *disk;
 	struct fs_view *view;
 	uint64_t session;
-	/* directories that were looked at, so that a listing asks once: by number, the last of each slot */
+	/* the directory that is being listed, and the last other one that was asked for */
 	struct owner_dir {
 		uint64_t ino;
 		bool covered;
 		uint64_t deleg;		/* number, if the session's own */
-	} dirs[OWNER_DIRS];
+	} entered, other;
 	struct fs_chain chain;
 };
 
 void owner_begin(struct owner_ctx *ctx, struct disk *disk, struct fs_view *view,
 		 uint64_t session);
 void owner_fill(void *ctx, struct archil_wattr *attr);
+/* What follows lies in @dir, which was filled in. */
+void owner_enter(void *ctx, const struct archil_wattr *dir);
 void owner_end(struct owner_ctx *ctx);
 
 /*

@@ -97,6 +97,8 @@ struct fs_list {
 	size_t cap, len;	/* of the payload: room, and what it became */
 	/* called for each entry to fill in deleg and ARCHIL_AF_OTHER; may be NULL */
 	void (*owner)(void *ctx, struct archil_wattr *attr);
+	/* with owner: what follows are the entries of a directory that was filled in by it */
+	void (*enter)(void *ctx, const struct archil_wattr *dir);
 	void *ctx;
 };
 

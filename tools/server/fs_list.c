@@ -26,7 +26,8 @@ struct lister {
 	struct fs_scan entries, inodes;
 	u64 at;				/* inode that its iterator stands on, or 0 */
 	u32 count;
-	u64 *dirs;			/* to be listed, the next one last; NULL: none are collected */
+	/* to be listed, the next one last; with mode 0 only the number is known; NULL: none are collected */
+	struct archil_wattr *dirs;
 	size_t n_dirs;
 	bool too_many;			/* of them: some are not in dirs */
 };
@@ -84,10 +85,10 @@ static int read_child(struct lister *l, u64 ino, struct fs_inode *in)
 	return fs_inode_decode(ino, l->inodes.val, l->inodes.val_len, in);
 }
 
-static void collect(struct lister *l, u64 dir)
+static void collect(struct lister *l, const struct archil_wattr *dir)
 {
 	if (l->dirs && l->n_dirs < AHEAD_DIRS)
-		l->dirs[l->n_dirs++] = dir;
+		l->dirs[l->n_dirs++] = *dir;
 	else
 		l->too_many = true;
 }
@@ -95,14 +96,21 @@ static void collect(struct lister *l, u64 dir)
 /* Those collected since there were @from: the first of them is to be the next. */
 static void collected(struct lister *l, size_t from)
 {
+	struct archil_wattr dir;
 	size_t to = l->n_dirs;
-	u64 dir;
 
 	while (from + 1 < to) {
 		dir = l->dirs[from];
 		l->dirs[from++] = l->dirs[--to];
 		l->dirs[to] = dir;
 	}
+}
+
+static void fill_attr(struct lister *l, const struct fs_inode *in, struct archil_wattr *attr)
+{
+	fs_inode_wattr(in, attr);
+	if (l->list->owner)
+		l->list->owner(l->list->ctx, attr);
 }
 
 /* The entry that the iterator stands on. -ENOSPC: the page is full. */
@@ -128,9 +136,7 @@ static int add_entry(struct lister *l, u64 cookie)
 	err = read_child(l, le64_to_cpu(val.ino), &in);
 	if (err)
 		return err;
-	fs_inode_wattr(&in, &de.attr);
-	if (list->owner)
-		list->owner(list->ctx, &de.attr);
+	fill_attr(l, &in, &de.attr);
 	if (S_ISLNK(in.mode)) {
 		err = fs_contents(l->view, &in, &target);
 		if (err)
@@ -144,7 +150,7 @@ static int add_entry(struct lister *l, u64 cookie)
 		return err;
 	l->count++;
 	if (S_ISDIR(in.mode))
-		collect(l, in.ino);
+		collect(l, &de.attr);
 	return 0;
 }
 
@@ -171,37 +177,45 @@ static int each_entry(struct lister *l, u64 dir, u64 cookie, int (*each)(struct 
 
 static int collect_entry(struct lister *l, u64 cookie)
 {
+	struct archil_wattr attr = {};
 	struct fs_entry_val val;
 
 	if (l->entries.val_len <= sizeof(val))
 		return -EBADMSG;
 	memcpy(&val, l->entries.val, sizeof(val));
+	attr.ino = val.ino;
 	if (val.type == S_IFDIR >> 12)
-		collect(l, le64_to_cpu(val.ino));
+		collect(l, &attr);
 	return ++l->count > AHEAD_SCAN ? -ENOSPC : 0;
 }
 
 /* A directory's listing with its header; the page is as it was when it does not fit. */
-static int add_listing(struct lister *l, u64 dir)
+static int add_listing(struct lister *l, struct archil_wattr *dir)
 {
+	size_t start = l->list->len, dirs = l->n_dirs;
 	struct fs_list *list = l->list;
-	struct archil_dirlist dl = { .dir = cpu_to_le64(dir) };
-	size_t start = list->len, dirs = l->n_dirs;
+	struct archil_dirlist dl = {};
 	struct fs_inode in;
 	int err;
 
 	if (sizeof(dl) > list->cap - list->len)
 		return -ENOSPC;
-	err = fs_dir_read(l->view, dir, &in);
-	if (err)
-		return err;
+	if (!dir->mode) {
+		err = fs_dir_read(l->view, le64_to_cpu(dir->ino), &in);
+		if (err)
+			return err;
+		fill_attr(l, &in, dir);
+	}
+	if (list->enter)
+		list->enter(list->ctx, dir);
 	list->len += sizeof(dl);
-	err = each_entry(l, dir, 0, add_entry);
+	err = each_entry(l, le64_to_cpu(dir->ino), 0, add_entry);
 	if (err) {
 		list->len = start;
 		return err;
 	}
-	dl.dir_change = cpu_to_le64(in.change);
+	dl.dir = dir->ino;
+	dl.dir_change = dir->change;
 	dl.len = cpu_to_le32(list->len - start - sizeof(dl));
 	memcpy((u8 *)list->buf + start, &dl, sizeof(dl));
 	collected(l, dirs);
@@ -227,11 +241,16 @@ static int climb(struct lister *l, u64 *dir)
 /* What cannot be read is told to who asks for it. */
 static void list_ahead(struct lister *l, u64 dir, u64 top)
 {
+	struct archil_wattr next;
+
 	l->count = 0;
 	for (;;) {
-		while (l->n_dirs)
-			if (add_listing(l, l->dirs[--l->n_dirs]))
+		while (l->n_dirs) {
+			/* what lies in it is collected in its place */
+			next = l->dirs[--l->n_dirs];
+			if (add_listing(l, &next))
 				return;
+		}
 		if (l->too_many || dir == top || climb(l, &dir))
 			return;
 	}

@@ -79,7 +79,8 @@ void handle_readdir(struct req *req)
 	struct archil_readdir_rep rep = { 0 };
 	uint32_t max = le32_to_cpu(msg->max);
 	struct owner_ctx ctx;
-	struct fs_list list = { .cap = max, .owner = owner_fill, .ctx = &ctx };
+	struct fs_list list = { .cap = max, .owner = owner_fill, .enter = owner_enter,
+				.ctx = &ctx };
 	struct fs_view *view;
 	int rc;
 
