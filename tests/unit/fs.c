@@ -45,16 +45,18 @@ END_TEST
 /* Whether the store is asked, or what is remembered of numbers that were handed out. */
 START_TEST(an_inode_number_is_used_once)
 {
-	const u64 used[] = { 500, 300, 301, 1003, 1002 };
+	const u64 used[] = { 500, 300, 301, 5, 1003, 1002 };
 	u64 first;
 
 	MUST(FILE_AT(1, "a", 500));
 	MUST(FILE_AT(1, "b", 300));
+	MUST(FILE_AT(1, "b5", 5));
 	ck_assert_int_eq(change(FILE_AT(1, "x", 500)), -EUCLEAN);
 	ck_assert_int_eq(change(FILE_AT(1, "x", 300)), -EUCLEAN);
 	disk_reopen();
 	ck_assert_int_eq(change(FILE_AT(1, "x", 500)), -EUCLEAN);
 	ck_assert_int_eq(change(FILE_AT(1, "x", 300)), -EUCLEAN);
+	ck_assert_int_eq(change(FILE_AT(1, "x", 5)), -EUCLEAN);
 	MUST(FILE_AT(1, "c", 301));
 	/* these begin in the middle of a block of which nothing is known any more */
 	begin();
@@ -75,7 +77,7 @@ START_TEST(an_inode_number_is_used_once)
 }
 END_TEST
 
-START_TEST(a_name_is_there_once_in_a_directory_that_is_not_yet_committed)
+START_TEST(a_name_is_there_once_in_a_directory_without_committed_names)
 {
 	begin();
 	ck_assert_int_eq(apply_as(&anyone, DIR_AT(1, "d", 2)), 0);
@@ -88,6 +90,21 @@ START_TEST(a_name_is_there_once_in_a_directory_that_is_not_yet_committed)
 	ck_assert_int_eq(change(FILE_AT(2, "f", 6)), -EEXIST);
 	MUST(FILE_AT(2, "g", 6));
 	ck_assert_int_eq(change(FILE_AT(2, "g", 7)), -EEXIST);
+	/* one that is empty now, and one that was when the transaction began */
+	MUST(UNLINK_AT(2, "f", 5, 0));
+	MUST(UNLINK_AT(2, "g", 6, 0));
+	begin();
+	ck_assert_int_eq(apply_as(&anyone, FILE_AT(2, "f", 8)), 0);
+	ck_assert_int_eq(apply_as(&anyone, FILE_AT(2, "f", 9)), -EEXIST);
+	ck_assert_int_eq(apply_as(&anyone, UNLINK_AT(2, "f", 8, 0)), 0);
+	ck_assert_int_eq(apply_as(&anyone, UNLINK_AT(2, "f", 8, 0)), -ENOENT);
+	ck_assert_int_eq(apply_as(&anyone, FILE_AT(2, "g", 9)), 0);
+	end();
+	begin();
+	ck_assert_int_eq(apply_as(&anyone, UNLINK_AT(2, "g", 9, 0)), 0);
+	ck_assert_int_eq(apply_as(&anyone, UNLINK_AT(2, "g", 9, 0)), -ENOENT);
+	ck_assert_int_eq(apply_as(&anyone, FILE_AT(2, "g", 10)), 0);
+	end();
 }
 END_TEST
 
@@ -480,7 +497,7 @@ int main(void)
 
 	tcase_add_test(tc, a_disk_is_formatted_once);
 	tcase_add_test(tc, an_inode_number_is_used_once);
-	tcase_add_test(tc, a_name_is_there_once_in_a_directory_that_is_not_yet_committed);
+	tcase_add_test(tc, a_name_is_there_once_in_a_directory_without_committed_names);
 	tcase_add_test(tc, errnos_come_in_the_order_of_the_vfs);
 	tcase_add_test(tc, ownership_is_asked_after_names_and_before_the_rest);
 	tcase_add_test(tc, limits);

@@ -120,9 +120,11 @@ int fs_node_get(struct fs_txn *txn, u64 ino, struct fs_node **nodep)
 	return 0;
 }
 
-static struct fs_block *block_of(struct fs_txn *txn, u64 ino)
+/* Where the block of a number is remembered, if it is. */
+static struct fs_block *block_of(struct fs_txn *txn, u64 ino, u64 *nr)
 {
-	return &txn->blocks[ino / FS_BLOCK_INOS % FS_BLOCKS];
+	*nr = ino / FS_BLOCK_INOS + 1;
+	return &txn->blocks[*nr % FS_BLOCKS];
 }
 
 void fs_nodes_handed_out(struct fs_txn *txn, u64 first, u32 n)
@@ -130,9 +132,8 @@ void fs_nodes_handed_out(struct fs_txn *txn, u64 first, u32 n)
 	u64 ino, nr, end = first + n;
 	struct fs_block *block;
 
-	for (ino = first; ino < end; ino = (nr + 1) * FS_BLOCK_INOS) {
-		nr = ino / FS_BLOCK_INOS;
-		block = block_of(txn, ino);
+	for (ino = first; ino < end; ino = nr * FS_BLOCK_INOS) {
+		block = block_of(txn, ino, &nr);
 		if (block->block == nr)
 			continue;
 		block->block = nr;
@@ -143,12 +144,14 @@ void fs_nodes_handed_out(struct fs_txn *txn, u64 first, u32 n)
 /* Is there an inode of that number? 1, 0 or an error. */
 static int in_use(struct fs_txn *txn, u64 ino)
 {
-	struct fs_block *block = block_of(txn, ino);
+	struct fs_block *block;
 	struct fs_key key;
+	u64 nr;
 
 	if (node_find(txn, ino))
 		return 1;
-	if (block->block == ino / FS_BLOCK_INOS && ino >= block->unused) {
+	block = block_of(txn, ino, &nr);
+	if (block->block == nr && ino >= block->unused) {
 		block->unused = ino + 1;
 		return 0;
 	}
@@ -170,7 +173,7 @@ int fs_node_new(struct fs_txn *txn, u64 ino, struct fs_node **nodep)
 	node = node_add(txn, &in);
 	if (!node)
 		return -ENOMEM;
-	node->born = txn->nr;
+	node->bare = txn->nr;
 	fs_node_change(txn, node);
 	txn->counters.inodes++;
 	*nodep = node;
@@ -264,7 +267,7 @@ int fs_inode_read(struct fs_view *view, u64 ino, struct fs_inode *in)
 	return err;
 }
 
-static int entry_find(struct fs_view *view, u64 dir, bool born, const char *name, size_t len,
+static int entry_find(struct fs_view *view, u64 dir, bool bare, const char *name, size_t len,
 		      struct fs_entry *entry)
 {
 	struct store_value val;
@@ -274,7 +277,7 @@ static int entry_find(struct fs_view *view, u64 dir, bool born, const char *name
 	if (!len || len > ARCHIL_NAME_LEN)
 		return -ENOENT;
 	fs_key_name(&key, FS_NAME, dir, name, len);
-	err = born ? fs_get_own(view->txn, &key, &val) : fs_get(view, &key, &val);
+	err = bare ? fs_get_own(view->txn, &key, &val) : fs_get(view, &key, &val);
 	if (err)
 		return err;
 	err = fs_name_decode(dir, val.data, val.len, entry);
@@ -288,10 +291,13 @@ int fs_entry_find(struct fs_view *view, u64 dir, const char *name, size_t len,
 	return entry_find(view, dir, false, name, len, entry);
 }
 
-int fs_node_entry(struct fs_txn *txn, const struct fs_node *dir, const char *name, size_t len,
+int fs_node_entry(struct fs_txn *txn, struct fs_node *dir, const char *name, size_t len,
 		  struct fs_entry *entry)
 {
-	return entry_find(&txn->view, dir->in.ino, dir->born == txn->nr, name, len, entry);
+	/* empty, and not yet changed in this transaction */
+	if (!dir->in.entries && dir->in.change != txn->nr)
+		dir->bare = txn->nr;
+	return entry_find(&txn->view, dir->in.ino, dir->bare == txn->nr, name, len, entry);
 }
 
 /* ---- where an inode lies ---- */

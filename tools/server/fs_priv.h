@@ -26,7 +26,7 @@ struct fs_node {
 	struct fs_node *next;		/* in its bucket */
 	SLIST_ENTRY(fs_node) dirty_link;
 	bool dirty, gone;
-	u64 born;			/* the transaction that made it; 0: none that is known */
+	u64 bare;			/* in this transaction: none of its names is committed */
 	/* A directory that lay in this delegation when txn->moves was that. */
 	u64 inside, inside_moves;
 };
@@ -42,7 +42,7 @@ SLIST_HEAD(fs_nodes, fs_node);
  * takes its place; then the store is asked.
  */
 struct fs_block {
-	u64 block;			/* number / FS_BLOCK_INOS; 0: none */
+	u64 block;			/* number / FS_BLOCK_INOS + 1; 0: none */
 	u64 unused;
 };
 
@@ -127,7 +127,7 @@ void fs_nodes_drop(struct fs_txn *txn);		/* all */
 int fs_entry_find(struct fs_view *view, u64 dir, const char *name, size_t len,
 		  struct fs_entry *entry);
 /* The same, for a directory in the committer's cache. */
-int fs_node_entry(struct fs_txn *txn, const struct fs_node *dir, const char *name, size_t len,
+int fs_node_entry(struct fs_txn *txn, struct fs_node *dir, const char *name, size_t len,
 		  struct fs_entry *entry);
 /* 0, -EUCLEAN: it lies outside of the delegation. */
 int fs_node_inside(struct fs_txn *txn, struct fs_node *node, u64 deleg, u64 root);
