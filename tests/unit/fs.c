@@ -108,6 +108,75 @@ START_TEST(a_name_is_there_once_in_a_directory_without_committed_names)
 }
 END_TEST
 
+enum { MANY = 200 };
+
+static const char *numbered(unsigned int n)
+{
+	static char name[8];
+
+	snprintf(name, sizeof(name), "f%03u", n);
+	return name;
+}
+
+static int unlink_numbered(unsigned int n, u64 ino)
+{
+	return apply_as(&anyone, UNLINK_AT(2, numbered(n), ino, 0));
+}
+
+/* What the committer has read ahead is not what it finds changed by itself. */
+START_TEST(a_directory_is_emptied_in_order)
+{
+	unsigned int i;
+
+	begin();
+	ck_assert_int_eq(apply_as(&anyone, DIR_AT(1, "d", 2)), 0);
+	for (i = 0; i < MANY; i++)
+		ck_assert_int_eq(apply_as(&anyone, FILE_AT(2, numbered(i), 10 + i)), 0);
+	end();
+	disk_reopen();
+	begin();
+	for (i = 0; i < 10; i++)
+		ck_assert_int_eq(unlink_numbered(i, 10 + i), 0);
+	ck_assert_int_eq(unlink_numbered(9, 19), -ENOENT);
+	ck_assert_int_eq(apply_as(&anyone, RENAME_AT(2, "f020", 30, 2, "g020", 0, 0)), 0);
+	ck_assert_int_eq(apply_as(&anyone, FILE_AT(2, "f021", 300)), -EEXIST);
+	ck_assert_int_eq(apply_as(&anyone, RENAME_AT(2, "f024", 34, 2, "f023", 33, 0)), 0);
+	ck_assert_int_eq(unlink_numbered(22, 32), 0);
+	ck_assert_int_eq(apply_as(&anyone, FILE_AT(2, "f022", 300)), 0);
+	for (; i < 20; i++)
+		ck_assert_int_eq(unlink_numbered(i, 10 + i), 0);
+	ck_assert_int_eq(unlink_numbered(20, 30), -ENOENT);
+	ck_assert_int_eq(unlink_numbered(21, 31), 0);
+	ck_assert_int_eq(unlink_numbered(22, 32), -ESTALE);
+	ck_assert_int_eq(unlink_numbered(22, 300), 0);
+	ck_assert_int_eq(unlink_numbered(23, 33), -ESTALE);
+	ck_assert_int_eq(unlink_numbered(23, 34), 0);
+	ck_assert_int_eq(unlink_numbered(24, 34), -ENOENT);
+	/* undone */
+	ck_assert_int_eq(fs_apply(txn, &anyone, UNLINK_AT(2, "f025", 35, 0), &res), 0);
+	fs_batch_abort(txn);
+	fs_batch_begin(txn);
+	ck_assert_int_eq(unlink_numbered(25, 35), 0);
+	for (i = 26; i < 30; i++)
+		ck_assert_int_eq(unlink_numbered(i, 10 + i), 0);
+	end();
+	/* committed meanwhile */
+	MUST(RENAME_AT(2, "f031", 41, 2, "g031", 0, 0));
+	begin();
+	ck_assert_int_eq(unlink_numbered(30, 40), 0);
+	ck_assert_int_eq(unlink_numbered(31, 41), -ENOENT);
+	for (i = 32; i < MANY; i++)
+		ck_assert_int_eq(unlink_numbered(i, 10 + i), 0);
+	ck_assert_int_eq(unlink_numbered(MANY, 10 + i), -ENOENT);
+	ck_assert_int_eq(apply_as(&anyone, UNLINK_AT(1, "d", 2, 0)), -ENOTEMPTY);
+	ck_assert_int_eq(apply_as(&anyone, UNLINK_AT(2, "g020", 30, 0)), 0);
+	ck_assert_int_eq(apply_as(&anyone, UNLINK_AT(2, "g031", 41, 0)), 0);
+	ck_assert_int_eq(apply_as(&anyone, UNLINK_AT(1, "d", 2, 0)), 0);
+	end();
+	ck_assert_int_eq(check_disk(), 0);
+}
+END_TEST
+
 /* ---- the errnos of a synchronous change ---- */
 
 static void make_tree(void)
@@ -498,6 +567,7 @@ int main(void)
 	tcase_add_test(tc, a_disk_is_formatted_once);
 	tcase_add_test(tc, an_inode_number_is_used_once);
 	tcase_add_test(tc, a_name_is_there_once_in_a_directory_without_committed_names);
+	tcase_add_test(tc, a_directory_is_emptied_in_order);
 	tcase_add_test(tc, errnos_come_in_the_order_of_the_vfs);
 	tcase_add_test(tc, ownership_is_asked_after_names_and_before_the_rest);
 	tcase_add_test(tc, limits);

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0
-/* Inodes and entries, in views and in the committer's cache; where they lie. */
+/* Inodes, in views and in the committer's cache; where they lie. */
 #include <assert.h>
 #include <stdlib.h>
 
@@ -100,20 +100,64 @@ static int inode_load(struct fs_view *view, u64 ino, struct fs_inode *in)
 	return err;
 }
 
-int fs_node_get(struct fs_txn *txn, u64 ino, struct fs_node **nodep)
+/* The inodes of this number and behind it that the cache does not have. */
+static int load_ahead(struct fs_txn *txn, u64 ino)
 {
-	struct fs_node *node = node_find(txn, ino);
+	struct fs_key prefix, key;
+	struct fs_scan scan;
+	struct fs_inode in;
+	unsigned int n = 0;
+	u64 nr;
+	int r;
+
+	fs_key0(&prefix, FS_INODE);
+	fs_key1(&key, FS_INODE, ino);
+	r = fs_scan_open(&txn->view, &prefix, &scan);
+	if (r)
+		return r;
+	for (r = fs_scan_first(&scan, &key); r > 0 && n < FS_AHEAD; r = fs_scan_next(&scan), n++) {
+		nr = fs_key_nr(scan.key, scan.key_len, 0);
+		if (node_find(txn, nr))
+			continue;
+		r = fs_inode_decode(nr, scan.val, scan.val_len, &in);
+		if (!r && !node_add(txn, &in))
+			r = -ENOMEM;
+		if (r)
+			break;
+	}
+	fs_scan_close(&scan);
+	return r < 0 ? r : 0;
+}
+
+/* One that is not in the cache. Those who go through a tree mostly go through numbers in order. */
+static int load(struct fs_txn *txn, u64 ino, struct fs_node **nodep)
+{
 	struct fs_inode in;
 	int err;
 
-	if (!node) {
+	txn->run = fs_follows(txn->last_ino, ino) ? txn->run + 1 : 0;
+	txn->last_ino = ino;
+	if (txn->run < FS_RUN) {
 		err = inode_load(&txn->view, ino, &in);
 		if (err)
 			return err;
-		node = node_add(txn, &in);
-		if (!node)
-			return -ENOMEM;
+		*nodep = node_add(txn, &in);
+		return *nodep ? 0 : -ENOMEM;
 	}
+	err = load_ahead(txn, ino);
+	*nodep = node_find(txn, ino);
+	if (*nodep)
+		txn->last_ino = ino + FS_AHEAD - 1;
+	return err ? err : *nodep ? 0 : -ESTALE;
+}
+
+int fs_node_get(struct fs_txn *txn, u64 ino, struct fs_node **nodep)
+{
+	struct fs_node *node = node_find(txn, ino);
+	int err = node ? 0 : load(txn, ino, &node);
+
+	if (err)
+		return err;
 	if (node->gone)
 		return -ESTALE;
 	*nodep = node;
@@ -265,39 +309,6 @@ int fs_inode_read(struct fs_view *view, u64 ino, struct fs_inode *in)
 	if (!err)
 		*in = node->in;
 	return err;
-}
-
-static int entry_find(struct fs_view *view, u64 dir, bool bare, const char *name, size_t len,
-		      struct fs_entry *entry)
-{
-	struct store_value val;
-	struct fs_key key;
-	int err;
-
-	if (!len || len > ARCHIL_NAME_LEN)
-		return -ENOENT;
-	fs_key_name(&key, FS_NAME, dir, name, len);
-	err = bare ? fs_get_own(view->txn, &key, &val) : fs_get(view, &key, &val);
-	if (err)
-		return err;
-	err = fs_name_decode(dir, val.data, val.len, entry);
-	store_value_put(&val);
-	return err;
-}
-
-int fs_entry_find(struct fs_view *view, u64 dir, const char *name, size_t len,
-		  struct fs_entry *entry)
-{
-	return entry_find(view, dir, false, name, len, entry);
-}
-
-int fs_node_entry(struct fs_txn *txn, struct fs_node *dir, const char *name, size_t len,
-		  struct fs_entry *entry)
-{
-	/* empty, and not yet changed in this transaction */
-	if (!dir->in.entries && dir->in.change != txn->nr)
-		dir->bare = txn->nr;
-	return entry_find(&txn->view, dir->in.ino, dir->bare == txn->nr, name, len, entry);
 }
 
 /* ---- where an inode lies ---- */

@@ -49,6 +49,30 @@ struct fs_block {
 #define FS_BLOCK_INOS	256
 #define FS_BLOCKS	4096
 
+/* Reading ahead of those who go through a directory, or through numbers, in order. */
+enum {
+	FS_RUN		= 2,	/* steps in order after which it begins */
+	FS_STEP		= 8,	/* what is passed over in a step */
+	FS_AHEAD	= 64,
+};
+
+static inline bool fs_follows(u64 last, u64 next)
+{
+	return last && next > last && next - last <= FS_STEP;
+}
+
+/* Of one directory: see fs_entry.c. */
+struct fs_names {
+	u64 dir, cookie;		/* where the last name was found */
+	unsigned int run;
+	unsigned int n, pos;		/* read ahead; found or passed over */
+	struct fs_ahead {
+		struct fs_entry entry;
+		u16 len;
+		char name[ARCHIL_NAME_LEN];
+	} ahead[FS_AHEAD];
+};
+
 struct fs_txn {
 	struct fs *fs;
 	struct fs_view view;
@@ -63,6 +87,9 @@ struct fs_txn {
 	struct fs_nodes dirty;
 	u64 moves;			/* directories got another parent, or may have */
 	struct fs_block blocks[FS_BLOCKS];
+	u64 last_ino;			/* that was loaded, and how many in order */
+	unsigned int run;
+	struct fs_names names;
 
 	struct fs_intents intents;	/* of finished batches */
 	struct fs_intents batch_intents;
@@ -84,7 +111,7 @@ struct fs {
 
 /* As the store's, -EUCLEAN made -EBADMSG. */
 int fs_get(struct fs_view *view, const struct fs_key *key, struct store_value *val);
-/* What the transaction itself has changed; else -ENOENT. */
+/* What the transaction itself has changed: -ENOENT: deleted, -ENODATA: not changed. */
 int fs_get_own(struct fs_txn *txn, const struct fs_key *key, struct store_value *val);
 int fs_put(struct fs_txn *txn, const struct fs_key *key, const void *val, size_t len);
 int fs_del(struct fs_txn *txn, const struct fs_key *key);
@@ -123,14 +150,18 @@ int fs_nodes_flush(struct fs_txn *txn);
 void fs_nodes_forget(struct fs_txn *txn);	/* the dirty ones */
 void fs_nodes_drop(struct fs_txn *txn);		/* all */
 
+/* 0, -EUCLEAN: it lies outside of the delegation. */
+int fs_node_inside(struct fs_txn *txn, struct fs_node *node, u64 deleg, u64 root);
+
+/* ---- entries (fs_entry.c) ---- */
+
 /* Find an entry by name: -ENOENT. */
 int fs_entry_find(struct fs_view *view, u64 dir, const char *name, size_t len,
 		  struct fs_entry *entry);
 /* The same, for a directory in the committer's cache. */
 int fs_node_entry(struct fs_txn *txn, struct fs_node *dir, const char *name, size_t len,
 		  struct fs_entry *entry);
-/* 0, -EUCLEAN: it lies outside of the delegation. */
-int fs_node_inside(struct fs_txn *txn, struct fs_node *node, u64 deleg, u64 root);
+void fs_names_forget(struct fs_names *names);
 
 /* ---- reading (fs_read.c) ---- */
 

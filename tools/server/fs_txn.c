@@ -22,6 +22,8 @@ struct fs_txn *fs_txn_begin(struct fs *fs, u64 now)
 	assert(!txn->open);
 	free_intents(&txn->intents);
 	txn->n_links = 0;
+	txn->last_ino = 0;
+	fs_names_forget(&txn->names);
 	txn->open = true;
 	txn->nr = store_batch_nr(fs->batch);
 	txn->view.commit = txn->nr;

@@ -256,7 +256,7 @@ void store_batch_free(struct store_batch *batch);
 int store_batch_get(struct store_batch *batch, const void *key, size_t klen,
 		    struct store_value *val);
 
-/* store_batch_get_own() - the same, but -ENOENT for whatever the batch has not changed. */
+/* store_batch_get_own() - the same, but -ENODATA for what the batch has not changed. */
 int store_batch_get_own(struct store_batch *batch, const void *key, size_t klen,
 			struct store_value *val);
 

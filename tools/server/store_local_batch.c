@@ -409,7 +409,7 @@ int store_batch_delete(struct store_batch *batch, const void *key, size_t klen)
 static int value_of(const struct store_change *change, struct store_value *val)
 {
 	memset(val, 0, sizeof(*val));
-	if (!change || change->state == CHANGE_DELETE)
+	if (change->state == CHANGE_DELETE)
 		return -ENOENT;
 	val->data = change->val;
 	val->len = change->vlen;
@@ -430,9 +430,12 @@ int store_batch_get(struct store_batch *batch, const void *key, size_t klen,
 int store_batch_get_own(struct store_batch *batch, const void *key, size_t klen,
 			struct store_value *val)
 {
+	const struct store_change *change;
+
 	if (!store_key_good(key, klen))
 		return -EINVAL;
-	return value_of(store_batch_find(batch, key, klen), val);
+	change = store_batch_find(batch, key, klen);
+	return change ? value_of(change, val) : -ENODATA;
 }
 
 void store_batch_savepoint(struct store_batch *batch)
