@@ -128,7 +128,7 @@ static void ways(void (*test)(struct store *store))
 	store_close(store);
 }
 
-/* A large write gives the file its length first, which fails here as the write itself does. */
+/* The last byte of a large write goes first, and fails here as the write itself does. */
 static void check_too_large(struct store *store)
 {
 	const struct rlimit limit = { 80000, RLIM_INFINITY }, none = { RLIM_INFINITY, RLIM_INFINITY };

@@ -173,16 +173,6 @@ void datafile_put(struct datastore *ds, struct datafile *file)
 	free_file(surplus);
 }
 
-bool datafile_grows(struct datafile *file, uint64_t end)
-{
-	uint64_t reach = atomic_load(&file->reach);
-
-	while (end > reach)
-		if (atomic_compare_exchange_weak(&file->reach, &reach, end))
-			return true;
-	return false;
-}
-
 void datafile_changed(struct datastore *ds, struct datafile *file, bool reshaped)
 {
 	pthread_mutex_lock(&ds->lock);

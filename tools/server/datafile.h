@@ -18,14 +18,11 @@
  *     A directory counts its changes; while one is on its way (changing) every
  *     flush there syncs it.
  *  3. A flush covers what had ended when it began: counters are read first.
- *  4. A file may be longer than what was written to it, never shorter: a byte beyond
- *     everything that is in it or on its way (reach) can be written without asking.
  */
 #ifndef ARCHIL_DATAFILE_H
 #define ARCHIL_DATAFILE_H
 
 #include <pthread.h>
-#include <stdatomic.h>
 #include <stdbool.h>
 #include <stdint.h>
 
@@ -46,7 +43,7 @@ struct datafile {
 	uint64_t flushed;		/* of these, durable */
 	uint64_t reshaped;		/* the last that needs more than fdatasync */
 	int fd;				/* fixed */
-	_Atomic uint64_t reach;		/* nothing is in it beyond, nor on its way */
+	uint64_t reach;			/* the event loop's: about how long it is */
 };
 
 struct datadir {
@@ -85,8 +82,6 @@ int datafile_get(struct datastore *ds, uint64_t ino, bool create, struct datafil
 void datafile_put(struct datastore *ds, struct datafile *file);
 /* Unlinks it; what is open of it goes with the last reference. */
 int datafile_remove(struct datastore *ds, uint64_t ino);
-/* Before bytes are written up to @end: is that beyond what there may be? */
-bool datafile_grows(struct datafile *file, uint64_t end);
 /* A change has ended. @reshaped: other than by a write. */
 void datafile_changed(struct datastore *ds, struct datafile *file, bool reshaped);
 

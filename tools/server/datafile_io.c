@@ -273,15 +273,19 @@ static void flushed(struct dataring *dr, struct store_op *op, int res)
 }
 
 /*
- * A filesystem that grows a file page by page pays for each: before a large write the file gets
- * its last byte, which the write then overwrites. That one failing ends the link, and the write
- * comes back to be done by itself (rw_moved(), ECANCELED).
+ * A filesystem that grows a file page by page pays for each: the last byte of a large write goes
+ * before the rest. That one failing ends the link, and the write comes back to be done by itself
+ * (rw_moved(), ECANCELED).
  */
-static void prepare_growth(struct dataring *dr, struct datafile *file, uint64_t end)
+static void prepare_last_byte(struct dataring *dr, const struct datafile *file,
+			      const struct iovec *iov, int n, uint64_t end)
 {
 	struct io_uring_sqe *sqe = io_uring_get_sqe(&dr->ring);
 
-	io_uring_prep_write(sqe, file->fd, "", 1, end - 1);
+	while (!iov[n - 1].iov_len)
+		n--;
+	io_uring_prep_write(sqe, file->fd, (char *)iov[n - 1].iov_base + iov[n - 1].iov_len - 1, 1,
+			    end - 1);
 	io_uring_sqe_set_flags(sqe, IOSQE_IO_LINK);
 	io_uring_sqe_set_data(sqe, NULL);
 	dr->in_ring++;
@@ -298,8 +302,11 @@ static bool prepare(struct dataring *dr, struct store_op *op)
 
 	if (io_uring_sq_space_left(&dr->ring) < 2)
 		return false;
-	if (bytes && datafile_grows(file, end) && bytes >= GROW_BYTES)
-		prepare_growth(dr, file, end);
+	if (bytes && end > file->reach) {
+		if (bytes >= GROW_BYTES)
+			prepare_last_byte(dr, file, iov, n, end);
+		file->reach = end;
+	}
 	sqe = io_uring_get_sqe(&dr->ring);
 	switch (op->kind) {
 	case STORE_READ:
@@ -347,7 +354,7 @@ static void reap_ring(struct dataring *dr)
 		io_uring_cqe_seen(&dr->ring, cqe);
 		dr->in_ring--;
 		if (!op)
-			continue;	/* prepare_growth() */
+			continue;	/* prepare_last_byte() */
 		if (op->kind == STORE_FLUSH)
 			flushed(dr, op, res);
 		else

@@ -62,14 +62,11 @@ int datafile_check(struct datastore *ds, const struct store_op *op)
 	return 0;
 }
 
-static int64_t run_rw(struct store_op *op, struct datafile *file)
+static int64_t run_rw(struct store_op *op, int fd)
 {
 	uint64_t want = datafile_bytes(op->iov, op->iovcnt), moved = 0;
-	int fd = file->fd;
 	int64_t err = 0;
 
-	if (op->kind == STORE_WRITE && want)
-		datafile_grows(file, op->off + want);
 	while (moved < want) {
 		const struct iovec *iov = op->iov;
 		struct iovec *rest = NULL;
@@ -188,7 +185,7 @@ int64_t store_run(struct store *store, struct store_op *op)
 	switch (op->kind) {
 	case STORE_READ:
 	case STORE_WRITE:
-		result = run_rw(op, file);
+		result = run_rw(op, file->fd);
 		break;
 	case STORE_TRUNCATE:
 		result = cut(file->fd, op->off);
