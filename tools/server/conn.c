@@ -380,7 +380,7 @@ static void conn_pump(struct conn *conn)
 			break;
 		req_run(conn);
 	}
-	expect_more(conn, conn->cur);
+	expect_more(conn, conn->cur && !conn->closed);
 	/* a whole header that was not begun waits for others to end, not for more bytes */
 	if (conn->cur || conn->rend - conn->rpos < sizeof(struct archil_hdr))
 		recv_arm(conn);

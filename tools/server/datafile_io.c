@@ -327,7 +327,8 @@ static void fill_ring(struct dataring *dr)
 {
 	bool any = false;
 
-	while (dr->waiting.first && dr->in_ring < RING_CQ) {
+	/* each may be two */
+	while (dr->waiting.first && dr->in_ring + 1 < RING_CQ) {
 		if (!prepare(dr, dr->waiting.first)) {
 			if (!any)
 				break;

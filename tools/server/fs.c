@@ -51,10 +51,19 @@ int fs_has(struct fs_view *view, const struct fs_key *key)
 
 int fs_scan_open(struct fs_view *view, const struct fs_key *prefix, struct fs_scan *scan)
 {
+	struct fs_key end;
+
+	fs_key_end(&end, prefix);
+	return fs_scan_open_range(view, prefix, &end, scan);
+}
+
+int fs_scan_open_range(struct fs_view *view, const struct fs_key *from, const struct fs_key *end,
+		       struct fs_scan *scan)
+{
 	struct fs *fs = view->fs;
 
-	scan->prefix = *prefix;
-	fs_key_end(&scan->end, prefix);
+	scan->start = *from;
+	scan->end = *end;
 	if (view->txn)
 		scan->it = store_batch_iter_open(fs->batch, scan->end.b, scan->end.len);
 	else
@@ -78,7 +87,7 @@ static int scan_at(struct fs_scan *scan, int r)
 
 int fs_scan_first(struct fs_scan *scan, const struct fs_key *from)
 {
-	const struct fs_key *key = from ? from : &scan->prefix;
+	const struct fs_key *key = from ? from : &scan->start;
 
 	return scan_at(scan, store_iter_seek(scan->it, key->b, key->len));
 }

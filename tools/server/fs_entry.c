@@ -5,8 +5,8 @@
  * A directory that is emptied mostly is in the order of its cookies. To find each name by itself
  * is a search in every level of the engine, so the committer reads ahead:
  *
- * 1. When FS_RUN names in a row were found where a walk would come to them, the next
- *    FS_AHEAD entries of the directory are read, as they are committed.
+ * 1. When FS_RUN names in a row were found where a walk would come to them, the entries of the
+ *    directory's next FS_AHEAD cookies are read, as they are committed.
  * 2. Such an entry is what a search would find while the transaction has not changed that
  *    name, which is looked at first.
  * 3. They are forgotten with the transaction, after which others may be committed.
@@ -49,26 +49,23 @@ void fs_names_forget(struct fs_names *names)
 	names->dir = 0;
 }
 
-/* 0, or an error: then there is no more than was read until then. */
-static int read_ahead(struct fs_names *names, struct fs_view *view)
+/* What cannot be read is told to who looks for it. */
+static void read_ahead(struct fs_names *names, struct fs_view *view)
 {
-	struct fs_key prefix, from;
 	struct fs_entry_val val;
+	struct fs_key from, end;
 	struct fs_scan scan;
 	struct fs_ahead *at;
 	int r;
 
-	fs_key1(&prefix, FS_ENTRY, names->dir);
-	fs_key2(&from, FS_ENTRY, names->dir, names->cookie + 1);
-	r = fs_scan_open(view, &prefix, &scan);
-	if (r)
-		return r;
 	names->n = names->pos = 0;
-	for (r = fs_scan_first(&scan, &from); r > 0 && names->n < FS_AHEAD; r = fs_scan_next(&scan)) {
-		if (scan.val_len <= sizeof(val) || scan.val_len > sizeof(val) + ARCHIL_NAME_LEN) {
-			r = -EBADMSG;
+	fs_key2(&from, FS_ENTRY, names->dir, names->cookie + 1);
+	fs_key2(&end, FS_ENTRY, names->dir, names->cookie + 1 + FS_AHEAD);
+	if (fs_scan_open_range(view, &from, &end, &scan))
+		return;
+	for (r = fs_scan_first(&scan, NULL); r > 0 && names->n < FS_AHEAD; r = fs_scan_next(&scan)) {
+		if (scan.val_len <= sizeof(val) || scan.val_len > sizeof(val) + ARCHIL_NAME_LEN)
 			break;
-		}
 		at = &names->ahead[names->n++];
 		memcpy(&val, scan.val, sizeof(val));
 		at->entry = (struct fs_entry){
@@ -81,15 +78,13 @@ static int read_ahead(struct fs_names *names, struct fs_view *view)
 		memcpy(at->name, scan.val + sizeof(val), at->len);
 	}
 	fs_scan_close(&scan);
-	return r < 0 ? r : 0;
 }
 
 /* Found: at its place in a run? */
-static int found(struct fs_txn *txn, const struct fs_entry *entry)
+static void found(struct fs_txn *txn, const struct fs_entry *entry)
 {
 	struct fs_names *names = &txn->names;
 	struct fs_view *view;
-	int err;
 
 	if (names->dir == entry->dir && fs_follows(names->cookie, entry->cookie))
 		names->run++;
@@ -98,13 +93,12 @@ static int found(struct fs_txn *txn, const struct fs_entry *entry)
 	names->dir = entry->dir;
 	names->cookie = entry->cookie;
 	if (names->run < FS_RUN || names->pos < names->n)
-		return 0;
+		return;
 	view = fs_view_get(txn->fs);
 	if (!view)
-		return -ENOMEM;
-	err = read_ahead(names, view);
+		return;
+	read_ahead(names, view);
 	fs_view_put(view);
-	return err;
 }
 
 static bool find_ahead(struct fs_names *names, u64 dir, const char *name, size_t len,
@@ -149,5 +143,7 @@ int fs_node_entry(struct fs_txn *txn, struct fs_node *dir, const char *name, siz
 	if (find_ahead(&txn->names, ino, name, len, entry))
 		return 0;
 	err = find(&txn->view, ino, &key, entry);
-	return err ? err : found(txn, entry);
+	if (!err)
+		found(txn, entry);
+	return err;
 }

@@ -100,22 +100,21 @@ static int inode_load(struct fs_view *view, u64 ino, struct fs_inode *in)
 	return err;
 }
 
-/* The inodes of this number and behind it that the cache does not have. */
+/* The inodes from this number on that the cache does not have. */
 static int load_ahead(struct fs_txn *txn, u64 ino)
 {
-	struct fs_key prefix, key;
+	struct fs_key from, end;
 	struct fs_scan scan;
 	struct fs_inode in;
-	unsigned int n = 0;
 	u64 nr;
 	int r;
 
-	fs_key0(&prefix, FS_INODE);
-	fs_key1(&key, FS_INODE, ino);
-	r = fs_scan_open(&txn->view, &prefix, &scan);
+	fs_key1(&from, FS_INODE, ino);
+	fs_key1(&end, FS_INODE, ino + FS_AHEAD);
+	r = fs_scan_open_range(&txn->view, &from, &end, &scan);
 	if (r)
 		return r;
-	for (r = fs_scan_first(&scan, &key); r > 0 && n < FS_AHEAD; r = fs_scan_next(&scan), n++) {
+	for (r = fs_scan_first(&scan, NULL); r > 0; r = fs_scan_next(&scan)) {
 		nr = fs_key_nr(scan.key, scan.key_len, 0);
 		if (node_find(txn, nr))
 			continue;
@@ -146,9 +145,13 @@ static int load(struct fs_txn *txn, u64 ino, struct fs_node **nodep)
 	}
 	err = load_ahead(txn, ino);
 	*nodep = node_find(txn, ino);
-	if (*nodep)
+	if (*nodep) {
+		/* whatever is wrong with one behind it */
 		txn->last_ino = ino + FS_AHEAD - 1;
-	return err ? err : *nodep ? 0 : -ESTALE;
+		return 0;
+	}
+	txn->run = 0;
+	return err ? err : -ESTALE;
 }
 
 int fs_node_get(struct fs_txn *txn, u64 ino, struct fs_node **nodep)

@@ -53,7 +53,7 @@ struct fs_block {
 enum {
 	FS_RUN		= 2,	/* steps in order after which it begins */
 	FS_STEP		= 8,	/* what is passed over in a step */
-	FS_AHEAD	= 64,
+	FS_AHEAD	= 64,	/* cookies or numbers from there on: what is gone has to be passed over, too */
 };
 
 static inline bool fs_follows(u64 last, u64 next)
@@ -121,14 +121,17 @@ int fs_has(struct fs_view *view, const struct fs_key *key);
 /* Walk all keys that begin with a prefix; in a transaction they may be changed meanwhile. */
 struct fs_scan {
 	struct store_iter *it;
-	struct fs_key prefix, end;
+	struct fs_key start, end;
 	const u8 *key, *val;		/* where it stands */
 	size_t key_len, val_len;
 };
 
 int fs_scan_open(struct fs_view *view, const struct fs_key *prefix, struct fs_scan *scan);
+/* All keys from one on that are before another. */
+int fs_scan_open_range(struct fs_view *view, const struct fs_key *from, const struct fs_key *end,
+		       struct fs_scan *scan);
 void fs_scan_close(struct fs_scan *scan);
-/* 1: it stands on a key; 0: the end; or an error. from: NULL: the prefix. */
+/* 1: it stands on a key; 0: the end; or an error. from: NULL: where it starts. */
 int fs_scan_first(struct fs_scan *scan, const struct fs_key *from);
 int fs_scan_next(struct fs_scan *scan);
 
