@@ -28,7 +28,14 @@ server_socks() { readlink /proc/"$1"/fd/* | grep -c '^socket:'; }
 few_socks() { [ "$(server_socks "$SERVER_PID")" -le "$1" ]; }
 rss() { awk '/^VmRSS/ { print $2 }' "/proc/$1/status"; }
 meminfo() { awk "/^$1:/ { print \$2 }" /proc/meminfo; }
-available() { sync; echo 3 >/proc/sys/vm/drop_caches; meminfo MemAvailable; }
+# what is free, or grows with what was done: the server, its store and the logs, which lie in memory
+available() {
+	local kb
+	sync
+	echo 3 >/proc/sys/vm/drop_caches
+	kb=$(du -sck "$STORE" "$LOGS" | awk 'END { print $1 }')
+	echo $(($(meminfo MemAvailable) + $(rss "$SERVER_PID") + kb))
+}
 
 net_up 2
 echo "# ---- loading $LOADS times"
