@@ -3,8 +3,9 @@
  * Complete directories.
  *
  * 1. A directory is complete, under a delegation, while every name in it is in the dcache: it was
- *    made under that delegation, or read whole, and none was dropped since. Then what is not
- *    listed is not there. The dcache may have other names, older ones: lookups ask for those.
+ *    made under that delegation, or had never had an entry when it was granted, or was read whole,
+ *    and none was dropped since. Then what is not listed is not there. The dcache may have other
+ *    names, older ones: lookups ask for those.
  * 2. While it is complete its names are listed, in the order of their cookies, which is the
  *    server's order: a listing may begin in memory and go on at the server, or the reverse.
  * 3. Names change with the directory locked, and are listed and unlisted with that. What memory
@@ -115,15 +116,29 @@ void archil_listing_exit(struct inode *dir)
 
 /* ---- being complete ---- */
 
+/* Did it never have an entry? What the server said since the grant is right: we have made none. */
+static bool archil_dir_unused(struct archil_inode *dir, const struct archil_deleg *d)
+{
+	bool unused;
+
+	spin_lock(&dir->lock);
+	unused = dir->next_cookie == ARCHIL_COOKIE_FIRST && dir->commit >= d->commit &&
+		 dir->commit >= dir->floor;
+	spin_unlock(&dir->lock);
+	return unused;
+}
+
 bool archil_dir_complete(struct inode *dir, u64 *commit)
 {
 	struct archil_listing *l = &archil_i(dir)->listing;
 	struct archil_deleg *d;
 	bool complete;
 
-	if (!READ_ONCE(l->deleg))
+	if (!READ_ONCE(l->deleg) && archil_i(dir)->next_cookie != ARCHIL_COOKIE_FIRST)
 		return false;
 	d = archil_deleg_told(dir);
+	if (d && READ_ONCE(l->deleg) != d->number && archil_dir_unused(archil_i(dir), d))
+		archil_dir_read(dir, archil_dir_reading(dir, d->number), d->number);
 	complete = d && READ_ONCE(d->state) <= ARCHIL_OWN_DRAINING &&
 		   READ_ONCE(l->deleg) == d->number;
 	if (complete)

@@ -31,7 +31,7 @@ void archil_listing_init(struct archil_listing *l);
 /* The directory goes. */
 void archil_listing_exit(struct inode *dir);
 
-/* Is it complete? *@commit: what memory says of it is as good as read then. */
+/* Is it complete? It is locked. *@commit: what memory says of it is as good as read then. */
 bool archil_dir_complete(struct inode *dir, u64 *commit);
 /* Made just now, under this delegation. */
 void archil_dir_begins(struct inode *dir, u64 number);

@@ -6,12 +6,15 @@
 #
 #     web-1  /mnt/a (shared, commit=60)   owns /t and works there; the root, which nobody owns, it
 #                                         need not ask about (cache_ttl=3600)
+#            /mnt/f                       a disk that was never used
 #     web-2  /mnt/b (shared)              reads what was synced
 
 . "$(dirname "$0")/../lib.sh"
 
-# counter NAME: of web-1's mount
-counter() { archilctl status /mnt/a --json | sed -n "s/.*\"$1\": \([0-9]*\).*/\1/p" | head -n 1; }
+MNT=/mnt/a
+
+# counter NAME: of that mount
+counter() { archilctl status "$MNT" --json | sed -n "s/.*\"$1\": \([0-9]*\).*/\1/p" | head -n 1; }
 
 # asked: requests so far, but for those of statfs(2), which find and rm make to learn what they are on
 asked() { echo $(($(counter requests) - $(counter STATFS))); }
@@ -104,6 +107,28 @@ must archilctl checkin /mnt/a/t
 tree /mnt/a/t >/tmp/a.tree
 tree /mnt/b/t >/tmp/b.tree
 check 'the other client has the same tree' cmp /tmp/a.tree /tmp/b.tree
+
+echo '# ---- where there was never anything'
+# its attributes are known here from before the other client put something in
+must mkdir /mnt/b/used
+must stat /mnt/a/used
+must touch /mnt/b/used/f
+must archilctl checkin /mnt/b/used
+must archilctl checkout /mnt/a/used
+check 'a directory that others have used is not taken for empty' test -e /mnt/a/used/f
+mkdir /mnt/a/used/f 2>/tmp/said
+check 'nor can the name be made again' grep -q 'File exists' /tmp/said
+disk_create fresh
+must cmount 1 commit=60 fresh /mnt/f
+MNT=/mnt/f
+must mkdir /mnt/f/first
+quiet 'names in the root of a disk that was never used' bash -c '
+	for i in $(seq 50); do [ ! -e /mnt/f/no$i ] && mkdir /mnt/f/d$i || exit; done; ls /mnt/f'
+is 'all are there' "$(ls /mnt/f | wc -l)" 51
+must umount /mnt/f
+must cmount 1 '' fresh /mnt/f
+is 'and after a mount' "$(ls /mnt/f | wc -l)" 51
+must umount /mnt/f
 must umount /mnt/a
 must umount /mnt/b
 stop_server
