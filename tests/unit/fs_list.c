@@ -218,6 +218,15 @@ START_TEST(many_directories)
 		ck_assert_uint_eq(le32_to_cpu(dl.len), 0);
 	}
 	ck_assert_uint_eq(ino, 700);
+	/* a walk that is in one of them: some of those behind it */
+	req.dir = cpu_to_le64(300);
+	list.cap = CAP;
+	ck_assert_int_eq(fs_readdir(view, &req, &list, &rep), 0);
+	pos = le32_to_cpu(rep.len);
+	for (ino = 301; archil_dirlist_next(buf, list.len, &pos, &dl, &entries) > 0; ino++)
+		ck_assert_uint_eq(le64_to_cpu(dl.dir), ino);
+	ck_assert_uint_ge(ino, 501);
+	ck_assert_uint_lt(ino, 700);
 	fs_view_put(view);
 }
 END_TEST

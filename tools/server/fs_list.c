@@ -17,6 +17,7 @@ enum {
 	AHEAD_MAX	= 128 << 10,	/* bytes */
 	AHEAD_SCAN	= 4096,		/* entries of parents */
 	AHEAD_DIRS	= 1024,		/* directories remembered */
+	AHEAD_SIBLINGS	= 256,		/* directories of a parent that are looked for */
 	INODE_STEP	= 8,		/* inodes passed over rather than sought */
 };
 
@@ -186,7 +187,7 @@ static int collect_entry(struct lister *l, u64 cookie)
 	attr.ino = val.ino;
 	if (val.type == S_IFDIR >> 12)
 		collect(l, &attr);
-	return ++l->count > AHEAD_SCAN ? -ENOSPC : 0;
+	return ++l->count > AHEAD_SCAN || l->n_dirs == AHEAD_SIBLINGS ? -ENOSPC : 0;
 }
 
 /* A directory's listing with its header; the page is as it was when it does not fit. */
@@ -235,7 +236,11 @@ static int climb(struct lister *l, u64 *dir)
 	*dir = in.parent;
 	err = each_entry(l, in.parent, in.cookie, collect_entry);
 	collected(l, 0);
-	return err;
+	if (err != -ENOSPC)
+		return err;
+	/* what was found comes next all the same */
+	l->too_many = true;
+	return 0;
 }
 
 /* What cannot be read is told to who asks for it. */
