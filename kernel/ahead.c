@@ -5,7 +5,8 @@
  * 1. Who reads a directory whose name came from a listing a moment ago is walking a tree.
  *    The request for it asks for what the walk visits next too (struct archil_readdir_req).
  * 2. What was asked for, and what came ahead, is kept for cache_ttl after it was asked for;
- *    names and attributes that are made of it are believed until then, not longer.
+ *    names and attributes that are made of it are believed until then, not longer. A directory
+ *    that is listed and has not changed is confirmed, and so is its name.
  * 3. It is for directories that are not ours: what we own may be ahead of the server. Whenever a
  *    delegation comes or goes, all is dropped (gen), so nothing is older than what we did.
  * 4. It is not used when the directory is known to have changed since.
@@ -204,6 +205,8 @@ void archil_ahead_keep(struct archil_mount *m, const struct archil_ahead_dir *he
 		came.change = le64_to_cpu(dl.dir_change);
 		came.len = le32_to_cpu(dl.len);
 		archil_ahead_add(m, &came, entries);
+		if (archil_ahead_good(m, &came))
+			archil_inode_confirm(m, came.dir, came.change, came.commit, came.asked);
 	}
 	archil_ahead_trim(m, ARCHIL_AHEAD_BYTES);
 	queue_delayed_work(m->wq, &m->ahead.expire_work, (m->cache_ttl + 1) * HZ);

@@ -124,7 +124,7 @@ int archil_name_ask(struct inode *dir, struct dentry *dentry)
 		return PTR_ERR(inode);
 	ret = inode == d_inode(dentry);
 	if (ret)
-		archil_name_seen(dentry, commit);
+		archil_name_asked(dentry, commit);
 	iput(inode);
 	return ret;
 }

@@ -25,6 +25,7 @@
 #include "inode.h"
 #include "file.h"
 #include "folio.h"
+#include "names.h"
 #include "orphan.h"
 #include "pagecache.h"
 
@@ -306,6 +307,29 @@ void archil_inode_listed(struct inode *inode, u64 commit, unsigned long asked)
 	spin_unlock(&ai->lock);
 }
 
+void archil_inode_confirm(struct archil_mount *m, u64 ino, u64 change, u64 commit,
+			  unsigned long asked)
+{
+	struct inode *inode = ilookup5_nowait(m->sb, ino, archil_inode_test, &ino);
+	struct archil_inode *ai;
+	struct dentry *dentry;
+	bool same;
+
+	if (!inode)
+		return;
+	ai = archil_i(inode);
+	spin_lock(&ai->lock);
+	same = ai->change == change && commit >= ai->commit && commit >= ai->floor;
+	if (same)
+		ai->expires = asked + m->cache_ttl * HZ;
+	spin_unlock(&ai->lock);
+	dentry = same ? d_find_alias(inode) : NULL;
+	if (dentry)
+		archil_name_confirm(dentry, change, commit, asked);
+	dput(dentry);
+	iput(inode);
+}
+
 void archil_inode_notify(struct archil_mount *m, const struct archil_wattr *attr)
 {
 	u64 ino = le64_to_cpu(attr->ino);
@@ -369,6 +393,9 @@ void archil_inode_expire(struct inode *inode)
 
 	spin_lock(&ai->lock);
 	ai->expires = jiffies - 1;
+	/* What we did to it may be lost: then it did not change, and is not what we have. */
+	if (S_ISDIR(inode->i_mode))
+		ai->change = 0;
 	spin_unlock(&ai->lock);
 }
 

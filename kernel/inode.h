@@ -95,6 +95,12 @@ struct inode *archil_iget(struct super_block *sb, const struct archil_wattr *att
 int archil_inode_update(struct inode *inode, const struct archil_wattr *attr, u64 commit);
 /* They are from a listing that was asked for then (jiffies), and are as old as that. */
 void archil_inode_listed(struct inode *inode, u64 commit, unsigned long asked);
+/*
+ * A directory is listed at @commit and has not changed since @change: if that is what we know, it is
+ * right, and the name it has. Asked for then (jiffies).
+ */
+void archil_inode_confirm(struct archil_mount *m, u64 ino, u64 change, u64 commit,
+			  unsigned long asked);
 /* NOTIFY: another session has removed a name of an inode that we own. Never blocks. */
 void archil_inode_notify(struct archil_mount *m, const struct archil_wattr *attr);
 /* What the server says of it now; nothing is updated. Killable. */

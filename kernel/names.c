@@ -77,6 +77,24 @@ void archil_name_listed(struct dentry *dentry, u64 commit, unsigned long asked)
 	archil_name_set(dentry, commit, asked, true);
 }
 
+void archil_name_asked(struct dentry *dentry, u64 commit)
+{
+	archil_name_set(dentry, commit, jiffies, READ_ONCE(archil_name_of(dentry)->primed));
+}
+
+void archil_name_confirm(struct dentry *dentry, u64 change, u64 commit, unsigned long asked)
+{
+	struct archil_mount *m = archil_mnt(dentry->d_sb);
+	struct archil_name *name = archil_name_of(dentry);
+	u64 seen = READ_ONCE(name->commit);
+
+	/* To be renamed changes a directory, and changes are numbered as commits are. */
+	if (IS_ROOT(dentry) || seen < change || seen > commit)
+		return;
+	WRITE_ONCE(name->commit, commit);
+	WRITE_ONCE(name->expires, asked + m->cache_ttl * HZ);
+}
+
 /* Without references or locks: under RCU, or with a stable parent. */
 static bool archil_name_valid(struct dentry *dentry, struct inode *dir, unsigned int flags)
 {

@@ -30,6 +30,11 @@ void archil_name_seen(struct dentry *dentry, u64 commit);
 /* The same, in a listing that was asked for then (jiffies). */
 void archil_name_listed(struct dentry *dentry, u64 commit, unsigned long asked);
 
+/* It was asked for again, and is what it was. */
+void archil_name_asked(struct dentry *dentry, u64 commit);
+/* A directory that has not changed since @change is there, at @commit: then its name is right, too. */
+void archil_name_confirm(struct dentry *dentry, u64 change, u64 commit, unsigned long asked);
+
 /* Was that under this delegation? */
 bool archil_name_under(struct dentry *dentry, const struct archil_deleg *d);
 

@@ -156,7 +156,9 @@ enum {
 /* An inode's attributes. */
 struct archil_wattr {
 	__le64	ino;
-	__le64	change;		/* moves with every change that a reader could see */
+	__le64	change;		/* moves with every change that a reader could see, to the number of
+				 * the commit that made it; a rename changes what is renamed, too
+				 */
 	__le64	size;
 	__le64	bytes;		/* of storage used; a directory: the cookie that its next
 				 * entry may have */

@@ -133,6 +133,36 @@ is 'contents' "$(cat /mnt/b/t/many/f5)" 'text x'
 is 'longer ones' "$(cat /mnt/b/t/many/f6)" 'longer than it was'
 is 'none' "$(cat /mnt/b/t/many/f7)" ''
 
+echo '# ---- a walk that takes longer than anything is believed'
+must mkdir /mnt/a/t/wide
+must mkdir /mnt/a/t/wide/d{100..499}
+for i in $(seq 100 499); do : >"/mnt/a/t/wide/d$i/f"; done
+must sync -f /mnt/a
+must umount /mnt/b
+must cmount 2 shared,cache_ttl=1 disk /mnt/b
+ID=$(mount_id /mnt/b)
+walk() {
+	local i
+	for i in $(seq "$1" "$2"); do
+		[ "$(names "/mnt/b/t/wide/d$i")" = f ] || return
+	done
+}
+must ls -U /mnt/b/t/wide >/dev/null
+costs 'of 200 directories' 100 walk 100 299
+must mv /mnt/a/t/wide/d400 /mnt/a/t/wide/x400
+must mkdir /mnt/a/t/wide/d400
+must touch /mnt/a/t/wide/d400/new /mnt/a/t/wide/d401/new
+must rm -r /mnt/a/t/wide/d402
+must sync -f /mnt/a
+check 'the next ones' walk 300 398
+sleep 1.1
+must ls /mnt/b/t/wide/d399 >/dev/null
+is 'another under its name' "$(names /mnt/b/t/wide/d400)" new
+is 'one with more in it' "$(names /mnt/b/t/wide/d401)" 'f new'
+check 'one that is gone' test ! -e /mnt/b/t/wide/d402
+is 'one that was moved' "$(names /mnt/b/t/wide/x400)" f
+check 'and the rest' walk 403 499
+
 echo '# ---- while it changes'
 must mkdir /mnt/a/t/turn
 for i in $(seq 40); do printf "%03d" {1..100} >"/mnt/a/t/turn/$i"; done
