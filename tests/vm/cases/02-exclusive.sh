@@ -24,6 +24,8 @@ check 'it owns the root from the mount on' \
 	bash -c "archilctl delegations /mnt/a | grep -q 'live *mount .* /mnt/a$'"
 check 'what is in it can be changed' mkdir -p /mnt/a/left/l /mnt/a/right/r
 echo old >/mnt/a/left/f
+# others know of left when it is durable
+must sync -f /mnt/a
 
 mkdir -p /mnt/b /mnt/c
 fails_with 32 'owned by client web-1 \(since .*[0-9]+:[0-9]+:[0-9]+\)' cmount 2 '' disk /mnt/b
