@@ -58,6 +58,8 @@ quiet 'a listing' list
 quiet 'names that are not there' missing
 quiet 'reading' read_all
 quiet 'git status' git_status
+# on a slow machine what git has refreshed may come of age (commit=60) in the middle of what follows
+must sync -f /mnt/a
 quiet 'creating, writing, renaming, linking, removing' bash -c '
 	cd /mnt/a/t && mkdir new && for i in $(seq 100); do echo $i >new/$i; done &&
 	mv new newer && ln newer/1 newer/one && rm -r newer/2* && ls -l newer && chmod 700 newer'
