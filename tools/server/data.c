@@ -245,7 +245,8 @@ static void flush_all(struct data *data)
 		inode_io_flush(ii);
 }
 
-bool data_coming(const struct data *data)
+/* Is there more on its way that a flush may wait for? */
+static bool data_coming(const struct data *data)
 {
 	return data->n_coming || data->n_receiving;
 }

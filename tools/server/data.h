@@ -176,8 +176,6 @@ void inode_io_queue(struct inode_io *ii, struct dio *io);
 void inode_io_pump(struct inode_io *ii);
 void inode_io_flush(struct inode_io *ii);
 void data_written(struct inode_io *ii, struct dio *io);
-/* Is there more on its way that a flush or a commit may wait for? */
-bool data_coming(const struct data *data);
 /* Puts a WRITE onto its delegation's list. */
 void dio_wait(struct dio *io);
 void data_submit(struct disk *disk, struct store_op *op);
