@@ -134,7 +134,7 @@ bool archil_dir_complete(struct inode *dir, u64 *commit)
 	struct archil_deleg *d;
 	bool complete;
 
-	if (!READ_ONCE(l->deleg) && archil_i(dir)->next_cookie != ARCHIL_COOKIE_FIRST)
+	if (!READ_ONCE(l->deleg) && READ_ONCE(archil_i(dir)->next_cookie) != ARCHIL_COOKIE_FIRST)
 		return false;
 	d = archil_deleg_told(dir);
 	if (d && READ_ONCE(l->deleg) != d->number && archil_dir_unused(archil_i(dir), d))
