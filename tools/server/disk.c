@@ -120,11 +120,14 @@ out:
 static int open_store(struct disk *disk, const char *dir, char err[static ERR_TEXT])
 {
 	char *path = store_disk_path(dir, disk->name), *why = NULL;
+	struct store_opts opts = { 0 };
 	int rc;
 
 	if (!path)
 		return -ENOMEM;
-	rc = store_open(path, NULL, &disk->store, &why);
+	if (disk->server)
+		opts.write_buffer_bytes = server_write_buffer(disk->server);
+	rc = store_open(path, &opts, &disk->store, &why);
 	if (rc == -ENOENT)
 		snprintf(err, ERR_TEXT, "there is no disk %s", disk->name);
 	else if (rc)

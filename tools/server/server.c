@@ -21,7 +21,11 @@
 #include "disk.h"
 #include "log.h"
 
-enum { SHUTDOWN_MS = 10000 };
+enum {
+	SHUTDOWN_MS		= 10000,
+	BUFFERS_PART		= 16,		/* of the memory */
+	WRITE_BUFFER_MIN	= 4 << 20,
+};
 
 void server_oom(void)
 {
@@ -50,6 +54,26 @@ void server_fake_salt(struct server *server, const char *name, unsigned char sal
 }
 
 /* ---- start ---- */
+
+static int count_disk(void *arg, const char *name)
+{
+	struct server *server = arg;
+
+	server->n_found++;
+	return 0;
+}
+
+size_t server_write_buffer(const struct server *server)
+{
+	uint64_t part = (uint64_t)sysconf(_SC_PHYS_PAGES) * sysconf(_SC_PAGESIZE) / BUFFERS_PART;
+	const struct disk *disk;
+	unsigned int n = 1;
+
+	TAILQ_FOREACH(disk, &server->disks, all)
+		n++;
+	part /= 2 * (n > server->n_found ? n : server->n_found);
+	return part > WRITE_BUFFER_MIN ? part : WRITE_BUFFER_MIN;
+}
 
 static int open_disk(void *arg, const char *name)
 {
@@ -170,7 +194,9 @@ int server_start(struct server *server, const struct server_opts *opts)
 	if (rc)
 		log_warn("what an interrupted command left in %s can not be removed: %s", opts->dir,
 			 strerror(-rc));
-	rc = store_disk_each(opts->dir, open_disk, server);
+	rc = store_disk_each(opts->dir, count_disk, server);
+	if (!rc)
+		rc = store_disk_each(opts->dir, open_disk, server);
 	if (!rc)
 		rc = control_start(server);
 	if (!rc)

@@ -43,6 +43,7 @@ struct server {
 	struct loop_timer second;	/* housekeeping */
 
 	TAILQ_HEAD(, disk) disks;
+	unsigned int n_found;		/* disks that were there at the start */
 	uint64_t ping_tag;		/* last one used */
 	uint64_t credit;		/* outstanding, all sessions of all disks; bytes */
 	bool anew;			/* stopped to be started again */
@@ -72,6 +73,11 @@ void server_stop(struct server *server);
 void server_destroy(struct server *server);
 
 struct disk *server_disk(struct server *server, const char *name);
+/*
+ * Bytes of a write buffer (struct store_opts) for one disk more: each disk has two, and all of those
+ * that there are now no more than a sixteenth of the memory, or 4 MiB each.
+ */
+size_t server_write_buffer(const struct server *server);
 void server_fake_salt(struct server *server, const char *name, unsigned char salt[32]);
 void server_oom(void) __attribute__((noreturn));
 

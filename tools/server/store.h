@@ -95,7 +95,9 @@ int store_disk_each(const char *dir, int (*fn)(void *arg, const char *name),
 /* All sizes in bytes; 0 means the default. */
 struct store_opts {
 	size_t cache_bytes;	/* cache of metadata read; default 32 MiB */
-	size_t write_buffer_bytes; /* each of two; default 16 MiB */
+	size_t write_buffer_bytes; /* each of two, at most; default 64 MiB. Less where the file
+				    * system is small
+				    */
 	unsigned int max_open;	/* engine's open files; default 512 */
 	unsigned int max_data_fds; /* open data files; default 4096. Soft: one
 				    * with unflushed data stays open. The caller

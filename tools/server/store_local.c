@@ -30,7 +30,10 @@
 
 #define MIB			(1u << 20)
 #define CACHE_DEFAULT		(32u * MIB)
-#define WRITE_BUFFER_DEFAULT	(16u * MIB)
+#define WRITE_BUFFER_MAX	(64u * MIB)
+#define WRITE_BUFFER_MIN	(4u * MIB)
+#define WRITE_BUFFER_PART	64	/* of the file system, at most */
+#define UNFLUSHED_FEW		(32u * MIB)
 #define MAX_OPEN_DEFAULT	512
 #define MIN_BLOB		4096
 #define BLOOM_BITS		10
@@ -151,13 +154,21 @@ static rocksdb_options_t *make_options(const struct store_opts *opts, rocksdb_ca
 	/* most of what is looked for before a change is not there */
 	rocksdb_options_set_memtable_whole_key_filtering(o, 1);
 	rocksdb_options_set_memtable_prefix_bloom_size_ratio(o, MEMTABLE_BLOOM);
-	rocksdb_options_set_max_total_wal_size(o, 4 * buffer);
+	rocksdb_options_set_max_total_wal_size(o, 2 * buffer);
 	rocksdb_options_set_max_manifest_file_size(o, 16 * MIB);
 	rocksdb_options_set_max_background_jobs(o, 2);
 	rocksdb_options_set_max_open_files(o, opts->max_open ? (int)opts->max_open :
 						       MAX_OPEN_DEFAULT);
+	/*
+	 * A new table has keys from one end to the other, so four of them are merged with the whole
+	 * of the next level: that has about their size then, and not its default of 256 MiB. From
+	 * there on tables are small, for most keys were appended, and a table that overlaps with
+	 * nothing need not be merged; and larger further down, to be fewer.
+	 */
+	rocksdb_options_set_max_bytes_for_level_base(o, buffer);
+	rocksdb_options_set_target_file_size_base(o, 2 * MIB);
+	rocksdb_options_set_target_file_size_multiplier(o, 2);
 	/* rewriting tables takes no more room than this at a time */
-	rocksdb_options_set_target_file_size_base(o, 16 * MIB);
 	rocksdb_options_set_max_compaction_bytes(o, 128 * MIB);
 	rocksdb_options_set_level_compaction_dynamic_level_bytes(o, 1);
 	rocksdb_options_set_compression(o, LZ4);
@@ -252,6 +263,18 @@ static int verify_engine(struct store *store, int metafd, char **errmsg)
 	return bad;
 }
 
+/* Of a memtable. The logs take twice as much of the file system, so it goes by its size. */
+static size_t write_buffer(const struct store_opts *opts, uint64_t fs_bytes)
+{
+	uint64_t most = opts->write_buffer_bytes, part = fs_bytes / WRITE_BUFFER_PART;
+
+	if (!most || most > WRITE_BUFFER_MAX)
+		most = WRITE_BUFFER_MAX;
+	if (part < WRITE_BUFFER_MIN)
+		part = WRITE_BUFFER_MIN;
+	return part < most ? part : most;
+}
+
 static int open_engine(struct store *store, const struct store_opts *opts, bool create,
 		       char **errmsg)
 {
@@ -265,8 +288,7 @@ static int open_engine(struct store *store, const struct store_opts *opts, bool 
 				 store->path, OPEN_ROOM >> 10);
 	store->cache = rocksdb_cache_create_lru(opts->cache_bytes ? opts->cache_bytes :
 						CACHE_DEFAULT);
-	store->write_buffer = opts->write_buffer_bytes ? opts->write_buffer_bytes :
-							 WRITE_BUFFER_DEFAULT;
+	store->write_buffer = write_buffer(opts, (uint64_t)vfs.f_blocks * vfs.f_frsize);
 	store->options = make_options(opts, store->cache, store->write_buffer, create);
 	if (!store->options)
 		return store_say(errmsg, -EINVAL, "RocksDB does not know an option");
@@ -566,7 +588,7 @@ static uint64_t unflushed(struct store *store)
 
 	if (rocksdb_property_int(store->db, "rocksdb.cur-size-all-mem-tables", &bytes))
 		return 0;
-	return bytes > 2 * store->write_buffer ? bytes - 2 * store->write_buffer : 0;
+	return bytes > UNFLUSHED_FEW ? bytes - UNFLUSHED_FEW : 0;
 }
 
 int store_statfs(struct store *store, struct store_statfs *st)
