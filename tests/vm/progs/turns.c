@@ -30,6 +30,7 @@ static struct {
 } *shared;
 
 static uint64_t bulk[WORDS];
+static const char *doing;		/* what has failed */
 
 static void set_max(_Atomic uint64_t *max, uint64_t n)
 {
@@ -85,7 +86,11 @@ static int put(int fd, uint64_t n, size_t len)
 
 	for (i = 0; i < WORDS; i++)
 		bulk[i] = n;
-	return pwrite(fd, bulk, len, 0) != (ssize_t)len || fsync(fd) ? errno : 0;
+	doing = "pwrite";
+	if (pwrite(fd, bulk, len, 0) != (ssize_t)len)
+		return errno;
+	doing = "fsync";
+	return fsync(fd) ? errno : 0;
 }
 
 /*
@@ -97,6 +102,7 @@ static int turn(int dir)
 	int fd[2], err;
 	uint64_t n;
 
+	doing = "opening";
 	fd[0] = openat(dir, "count", O_RDWR | O_CREAT, 0644);
 	err = errno;
 	fd[1] = openat(dir, "bulk", O_RDWR | O_CREAT, 0644);
@@ -138,7 +144,7 @@ static void take_turns(const char *path, unsigned int seed, time_t end)
 		if (err == EIO || err == EBUSY || err == EROFS || err == ESTALE)
 			shared->lost++;
 		else if (err)
-			wrong("writing: %s", errname(err));
+			wrong("%s: %s", doing, errname(err));
 		if (prog_failed)
 			break;
 		if (!(rand_r(&seed) % 2))
