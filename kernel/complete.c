@@ -15,6 +15,10 @@
  * 5. A listing holds no reference. A name leaves it before its dentry goes; a directory that goes
  *    lets go of its names first. A name's directory is found under RCU, then confirmed under
  *    the lock.
+ * 6. Who looks for one name after the other in a directory that is ours has all of it read instead
+ *    (archil_dir_read_around()): with the second name that the server would be asked for, later
+ *    in a large one, so that reading costs little more than asking did. One does so at a
+ *    time: it waits for names that others are looking up, and they must not wait for its own.
  */
 #include <linux/dcache.h>
 #include <linux/slab.h>
@@ -23,6 +27,9 @@
 #include "inode.h"
 #include "names.h"
 
+#define ARCHIL_AROUND_ASKED	2	/* names that are asked for before all are read, */
+#define ARCHIL_AROUND_PART	64	/* and at least this part of what there can be */
+
 void archil_listing_init(struct archil_listing *l)
 {
 	spin_lock_init(&l->lock);
@@ -30,6 +37,8 @@ void archil_listing_init(struct archil_listing *l)
 	l->names = RB_ROOT;
 	l->last = NULL;
 	l->gen = 0;
+	l->asked = 0;
+	l->reading_around = false;
 }
 
 static struct archil_listed *archil_listed_of(struct rb_node *node)
@@ -196,6 +205,39 @@ void archil_dir_read(struct inode *dir, u32 gen, u64 number)
 	spin_lock(&l->lock);
 	if (l->gen == gen)
 		WRITE_ONCE(l->deleg, number);
+	spin_unlock(&l->lock);
+}
+
+bool archil_dir_around_begin(struct inode *dir)
+{
+	struct archil_inode *ai = archil_i(dir);
+	struct archil_listing *l = &ai->listing;
+	u64 entries;
+	bool begin;
+
+	/* Asks, if need be, as looking for a name does. */
+	archil_deleg_put(archil_deleg_of(dir, NULL));
+	entries = READ_ONCE(ai->next_cookie) - ARCHIL_COOKIE_FIRST;
+	if (entries > ARCHIL_DIR_PRIME || !archil_owned(dir))
+		return false;
+	spin_lock(&l->lock);
+	l->asked++;
+	begin = !l->reading_around && l->asked >= min_t(u64, entries, ARCHIL_AROUND_ASKED) &&
+		l->asked >= entries / ARCHIL_AROUND_PART;
+	if (begin) {
+		l->reading_around = true;
+		l->asked = 0;
+	}
+	spin_unlock(&l->lock);
+	return begin;
+}
+
+void archil_dir_around_end(struct inode *dir)
+{
+	struct archil_listing *l = &archil_i(dir)->listing;
+
+	spin_lock(&l->lock);
+	l->reading_around = false;
 	spin_unlock(&l->lock);
 }
 

@@ -6,6 +6,8 @@
 #include <linux/rbtree.h>
 #include <linux/types.h>
 
+#define ARCHIL_DIR_PRIME	16384	/* entries of a listing that become names in memory */
+
 struct archil_inode;
 struct archil_name;
 struct dentry;
@@ -18,6 +20,8 @@ struct archil_listing {
 	struct rb_root names;		/* archil_name.by_cookie */
 	struct rb_node *last;
 	u32 gen;			/* moves when a reading that began before can not make it complete */
+	u32 asked;			/* names that the server was asked for since */
+	bool reading_around;		/* somebody is in archil_dir_read_around() */
 };
 
 /* In a name (names.h). */
@@ -47,6 +51,13 @@ int archil_dir_lists(struct inode *dir);
  */
 u32 archil_dir_reading(struct inode *dir, u64 number);
 void archil_dir_read(struct inode *dir, u32 gen, u64 number);
+
+/*
+ * The server is to be asked for a name in it. true: it shall be asked for all of them instead
+ * (rule 6), by this caller, who then says archil_dir_around_end(). The directory is locked.
+ */
+bool archil_dir_around_begin(struct inode *dir);
+void archil_dir_around_end(struct inode *dir);
 
 /*
  * An entry of a complete directory came or went; the directory is locked. A name that is in another

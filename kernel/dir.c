@@ -79,30 +79,48 @@ static void archil_drop_old_name(struct inode *inode, struct inode *dir)
 	dput(old);
 }
 
+/* NULL: there is none. */
+static struct inode *archil_lookup_inode(struct inode *dir, struct dentry *dentry,
+					 struct archil_around *around, u64 *commit)
+{
+	struct inode *inode;
+	int err;
+
+	around->deleg = 0;
+	if (archil_dir_complete(dir, commit))
+		return NULL;
+	err = archil_dir_read_around(dentry, around);
+	if (err != -EAGAIN) {
+		*commit = around->commit;
+		return err ? ERR_PTR(err) : around->inode;
+	}
+	inode = archil_lookup_ask(dir, &dentry->d_name, commit);
+	return inode == ERR_PTR(-ENOENT) ? NULL : inode;
+}
+
 static struct dentry *archil_lookup(struct inode *dir, struct dentry *dentry, unsigned int flags)
 {
+	struct archil_around around;
 	struct dentry *other;
 	struct inode *inode;
 	u64 commit = 0;
 
 	if (dentry->d_name.len > ARCHIL_NAME_LEN)
 		return ERR_PTR(-ENAMETOOLONG);
-	if (archil_dir_complete(dir, &commit))
-		inode = NULL;
-	else
-		inode = archil_lookup_ask(dir, &dentry->d_name, &commit);
-	if (inode == ERR_PTR(-ENOENT))
-		inode = NULL;
-	else if (IS_ERR(inode))
+	inode = archil_lookup_inode(dir, dentry, &around, &commit);
+	if (IS_ERR(inode))
 		return ERR_CAST(inode);
-	else if (inode)
+	if (inode)
 		clear_bit(ARCHIL_I_GIVEN, &archil_i(inode)->flags);
 	archil_name_seen(dentry, commit);
 	if (inode)
 		archil_drop_old_name(inode, dir);
 	other = archil_splice_alias(inode, dentry);
-	if (!IS_ERR_OR_NULL(other))
+	if (IS_ERR(other))
+		return other;
+	if (other)
 		archil_name_seen(other, commit);
+	archil_dir_read_done(dir, other ?: dentry, &around);
 	return other;
 }
 

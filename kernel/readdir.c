@@ -19,7 +19,6 @@
 #include "pagecache.h"
 
 #define ARCHIL_DIR_BUF	(128u << 10)
-#define ARCHIL_DIR_PRIME	16384	/* entries of a listing that become names in memory */
 #define ARCHIL_DIR_STEP		16	/* names taken from memory at a time */
 
 struct archil_dir_file {
@@ -363,6 +362,111 @@ static int archil_readdir_server(struct file *file, struct dir_context *ctx)
 		ctx->pos = cookie;
 	}
 }
+
+/* ---- reading around a name that is looked up ---- */
+
+/* The next entry; 0 at the end. -EAGAIN: it would not make the directory complete. */
+static int archil_around_next(struct dentry *parent, struct archil_dir_file *df,
+			      struct archil_dirent *de, const char **name, unsigned int *name_len)
+{
+	size_t pos;
+	int ret;
+
+	if (!df->buf || (df->pos == df->len && !df->eof)) {
+		ret = archil_dir_refill(parent, df, df->cookie);
+		if (ret)
+			return ret;
+	}
+	if (!df->read_deleg || df->primed > ARCHIL_DIR_PRIME)
+		return -EAGAIN;
+	pos = df->pos;
+	ret = archil_dirent_next(df->buf, df->len, &pos, de, name, name_len);
+	if (ret <= 0)
+		return ret == -EPROTO ? -EUCLEAN : ret;
+	if (le64_to_cpu(de->cookie) <= df->cookie || le64_to_cpu(de->cookie) > ARCHIL_COOKIE_MAX)
+		return -EUCLEAN;
+	df->primed++;
+	df->pos = pos;
+	df->cookie = le64_to_cpu(de->cookie);
+	return 1;
+}
+
+static bool archil_around_is(const struct dentry *dentry, const char *name, unsigned int name_len)
+{
+	return dentry->d_name.len == name_len && !memcmp(dentry->d_name.name, name, name_len);
+}
+
+static int archil_around_all(struct dentry *dentry, struct archil_dir_file *df,
+			     struct archil_around *around)
+{
+	struct dentry *parent = dentry->d_parent;
+	struct archil_dirent de;
+	struct inode *inode;
+	unsigned int name_len;
+	const char *name;
+	int ret;
+
+	for (;;) {
+		ret = archil_around_next(parent, df, &de, &name, &name_len);
+		around->commit = df->commit;
+		if (ret <= 0)
+			return ret;
+		if (!archil_around_is(dentry, name, name_len)) {
+			if (!archil_dir_prime(parent, &de, name, name_len, df))
+				return -EAGAIN;
+			continue;
+		}
+		if (around->inode)
+			return -EUCLEAN;
+		if (S_ISLNK(le32_to_cpu(de.attr.mode)) && !de.target_len)
+			return -EAGAIN;
+		inode = archil_iget(parent->d_sb, &de.attr, df->commit, name + name_len,
+				    le16_to_cpu(de.target_len));
+		if (IS_ERR(inode))
+			return PTR_ERR(inode);
+		around->inode = inode;
+		around->cookie = df->cookie;
+	}
+}
+
+int archil_dir_read_around(struct dentry *dentry, struct archil_around *around)
+{
+	struct inode *dir = d_inode(dentry->d_parent);
+	struct archil_dir_file *df;
+	int err;
+
+	memset(around, 0, sizeof(*around));
+	if (!archil_dir_around_begin(dir))
+		return -EAGAIN;
+	df = kzalloc(sizeof(*df), GFP_KERNEL);
+	err = df ? archil_ask_settled(dir) : -EAGAIN;
+	if (!err)
+		err = archil_around_all(dentry, df, around);
+	if (!err) {
+		around->deleg = df->read_deleg;
+		around->gen = df->read_gen;
+	} else {
+		iput(around->inode);
+		around->inode = NULL;
+	}
+	if (df)
+		archil_dir_buf_drop(df);
+	kfree(df);
+	archil_dir_around_end(dir);
+	return err == -ENOMEM ? -EAGAIN : err;
+}
+
+void archil_dir_read_done(struct inode *dir, struct dentry *dentry,
+			  const struct archil_around *around)
+{
+	if (!around->deleg)
+		return;
+	if (around->cookie)
+		archil_dir_list_read(dir, dentry, around->cookie);
+	archil_dir_read(dir, around->gen, around->deleg);
+}
+
+/* ---- the VFS's side ---- */
 
 static int archil_readdir(struct file *file, struct dir_context *ctx)
 {

@@ -13,8 +13,12 @@
 
 MNT=/mnt/a
 
-# counter NAME: of that mount
-counter() { archilctl status "$MNT" --json | sed -n "s/.*\"$1\": \([0-9]*\).*/\1/p" | head -n 1; }
+# counter NAME: of that mount; of requests by their kind only those are said that there were
+counter() {
+	local n
+	n=$(archilctl status "$MNT" --json | sed -n "s/.*\"$1\": \([0-9]*\).*/\1/p" | head -n 1)
+	echo "${n:-0}"
+}
 
 # asked: requests so far, but for those of statfs(2), which find and rm make to learn what they are on
 asked() { echo $(($(counter requests) - $(counter STATFS))); }
@@ -124,12 +128,36 @@ disk_create fresh
 must cmount 1 commit=60 fresh /mnt/f
 MNT=/mnt/f
 must mkdir /mnt/f/first
-quiet 'names in the root of a disk that was never used' bash -c '
+before=$(($(asked) - $(counter INOS)))
+check 'names in the root of a disk that was never used' bash -c '
 	for i in $(seq 50); do [ ! -e /mnt/f/no$i ] && mkdir /mnt/f/d$i || exit; done; ls /mnt/f'
+check 'asks no more than once for them all, and for numbers of inodes' \
+	test $(($(asked) - $(counter INOS) - before)) -le 3
 is 'all are there' "$(find /mnt/f -mindepth 1 | wc -l)" 51
 must umount /mnt/f
 must cmount 1 '' fresh /mnt/f
 is 'and after a mount' "$(find /mnt/f -mindepth 1 | wc -l)" 51
+
+echo '# ---- what was there before the mount'
+must mkdir /mnt/f/old /mnt/f/old/sub
+for i in $(seq 300); do echo "$i" >"/mnt/f/old/$i" || break; done
+must ln -s 7 /mnt/f/old/link
+must umount /mnt/f
+must cmount 1 commit=60 fresh /mnt/f
+before=$(asked)
+in_old() { bash -c '
+	cd /mnt/f/old && for i in $(seq 100); do echo new >new$i && [ ! -e not$i ] && [ -s $i ] || exit; done &&
+	for i in $(seq 20); do rm 2$i && mv 1$i moved$i || exit; done && ! mkdir 50 2>&- && readlink link'; }
+check 'making, looking for, removing and renaming' in_old
+after=$(asked)
+echo "# $((after - before)) requests"
+check 'asks for a few names, then for all of them' test $((after - before)) -le 16
+find /mnt/f/old -printf "%f\n" | sort >/tmp/first
+must umount /mnt/f
+must cmount 1 '' fresh /mnt/f
+find /mnt/f/old -printf "%f\n" | sort >/tmp/second
+is 'all names are there' "$(wc -l </tmp/second)" 383
+check 'and are those that were seen' cmp /tmp/first /tmp/second
 must umount /mnt/f
 must umount /mnt/a
 must umount /mnt/b
