@@ -80,15 +80,21 @@ static void look(const int *fd, uint64_t durable)
 		wrong("bulk is from %lu to %lu, not from %lu to %lu", min, max, durable, tried);
 }
 
+/* A write that is overtaken by a force may end in the middle; the next one says why. */
 static int put(int fd, uint64_t n, size_t len)
 {
-	size_t i;
+	size_t i, done = 0;
+	ssize_t ret;
 
 	for (i = 0; i < WORDS; i++)
 		bulk[i] = n;
 	doing = "pwrite";
-	if (pwrite(fd, bulk, len, 0) != (ssize_t)len)
-		return errno;
+	while (done < len) {
+		ret = pwrite(fd, (char *)bulk + done, len - done, done);
+		if (ret <= 0)
+			return ret ? errno : EPIPE;
+		done += ret;
+	}
 	doing = "fsync";
 	return fsync(fd) ? errno : 0;
 }
