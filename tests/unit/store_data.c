@@ -154,6 +154,23 @@ START_TEST(a_write_that_is_too_large_fails_and_no_other)
 }
 END_TEST
 
+/* Nothing that was written went nowhere: a place that somebody has removed is an error. */
+static void check_no_place(struct store *store)
+{
+	char data[sizeof(test_disk) + 8], byte = 'x';
+
+	snprintf(data, sizeof(data), "%s/data", test_disk);
+	ck_assert_int_eq(nftw(data, test_remove, 64, FTW_DEPTH | FTW_PHYS), 0);
+	ck_assert_int_eq(rw(store, STORE_WRITE, 5, 0, &byte, 1), -EIO);
+	ck_assert_int_eq(rw(store, STORE_READ, 5, 0, &byte, 1), 0);
+}
+
+START_TEST(a_write_without_a_place_fails)
+{
+	ways(check_no_place);
+}
+END_TEST
+
 static void check_read_write(struct store *store)
 {
 	static char in[100000], out[100000];
@@ -528,6 +545,7 @@ int main(void)
 	TCase *tc = tcase_create("data");
 
 	tcase_add_test(tc, a_write_that_is_too_large_fails_and_no_other);
+	tcase_add_test(tc, a_write_without_a_place_fails);
 	tcase_add_test(tc, bytes_come_back);
 	tcase_add_test(tc, files_are_cut_punched_removed);
 	tcase_add_test(tc, ranges_are_checked);

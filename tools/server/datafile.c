@@ -232,7 +232,8 @@ static int open_file(struct datastore *ds, uint64_t ino, bool create)
 	err = fd < 0 ? -errno : fd;
 out:
 	dir_changed(ds, leaf);
-	return err;
+	/* somebody has removed where it goes; to our caller ENOENT is a file that is not there yet */
+	return err == -ENOENT ? -EIO : err;
 }
 
 int datafile_get(struct datastore *ds, uint64_t ino, bool create, struct datafile **filep)
