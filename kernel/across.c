@@ -266,6 +266,9 @@ void archil_across_answered(struct archil_across *ac, struct archil_req *req, bo
 	const struct archil_change_rep *rep = req->rep;
 
 	if (!req->error && !req->status) {
+		/* Nobody has the directory locked any more: whoever reads it may have what was before. */
+		if (abandoned)
+			archil_dir_incomplete(ac->dir);
 		archil_across_done(ac, &rep->attr, req->commit);
 		if (abandoned)
 			archil_across_abandoned(ac);

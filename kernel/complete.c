@@ -11,7 +11,8 @@
  * 3. Names change with the directory locked, and are listed and unlisted with that. What memory
  *    pressure drops is unlisted at that moment (archil_d_prune()), and completeness ends.
  * 4. A reading makes complete only what nothing disturbed from its beginning to its end: no
- *    change, no name dropped, no other reading that began later (`gen`).
+ *    change, no name dropped, no other reading that began later (`gen`). What was disturbed
+ *    lists nothing any more: readings share the directory's lock, and one name may be in several.
  * 5. A listing holds no reference. A name leaves it before its dentry goes; a directory that goes
  *    lets go of its names first. A name's directory is found under RCU, then confirmed under
  *    the lock.
@@ -28,7 +29,8 @@
 #include "names.h"
 
 #define ARCHIL_AROUND_ASKED	2	/* names that are asked for before all are read, */
-#define ARCHIL_AROUND_PART	64	/* and at least this part of what there can be */
+#define ARCHIL_AROUND_PART	64	/* and at least this part of what there can be; */
+#define ARCHIL_AROUND_FAILED	8	/* twice as many after each time in vain, so often */
 
 void archil_listing_init(struct archil_listing *l)
 {
@@ -38,6 +40,7 @@ void archil_listing_init(struct archil_listing *l)
 	l->last = NULL;
 	l->gen = 0;
 	l->asked = 0;
+	l->failed = 0;
 	l->reading_around = false;
 }
 
@@ -203,27 +206,31 @@ void archil_dir_read(struct inode *dir, u32 gen, u64 number)
 	struct archil_listing *l = &archil_i(dir)->listing;
 
 	spin_lock(&l->lock);
-	if (l->gen == gen)
+	if (l->gen == gen) {
 		WRITE_ONCE(l->deleg, number);
+		l->failed = 0;
+	}
 	spin_unlock(&l->lock);
+}
+
+bool archil_dir_undisturbed(struct inode *dir, u32 gen)
+{
+	return READ_ONCE(archil_i(dir)->listing.gen) == gen;
 }
 
 bool archil_dir_around_begin(struct inode *dir)
 {
 	struct archil_inode *ai = archil_i(dir);
 	struct archil_listing *l = &ai->listing;
-	u64 entries;
+	u64 entries = READ_ONCE(ai->next_cookie) - ARCHIL_COOKIE_FIRST, asked;
 	bool begin;
 
-	/* Asks, if need be, as looking for a name does. */
-	archil_deleg_put(archil_deleg_of(dir, NULL));
-	entries = READ_ONCE(ai->next_cookie) - ARCHIL_COOKIE_FIRST;
 	if (entries > ARCHIL_DIR_PRIME || !archil_owned(dir))
 		return false;
 	spin_lock(&l->lock);
-	l->asked++;
-	begin = !l->reading_around && l->asked >= min_t(u64, entries, ARCHIL_AROUND_ASKED) &&
-		l->asked >= entries / ARCHIL_AROUND_PART;
+	asked = ++l->asked >> l->failed;
+	begin = !l->reading_around && asked >= min_t(u64, entries, ARCHIL_AROUND_ASKED) &&
+		asked >= entries / ARCHIL_AROUND_PART;
 	if (begin) {
 		l->reading_around = true;
 		l->asked = 0;
@@ -232,42 +239,59 @@ bool archil_dir_around_begin(struct inode *dir)
 	return begin;
 }
 
-void archil_dir_around_end(struct inode *dir)
+void archil_dir_around_end(struct inode *dir, bool failed)
 {
 	struct archil_listing *l = &archil_i(dir)->listing;
 
 	spin_lock(&l->lock);
 	l->reading_around = false;
+	if (failed && l->failed < ARCHIL_AROUND_FAILED)
+		l->failed++;
 	spin_unlock(&l->lock);
 }
 
 /* ---- entries ---- */
 
-static void archil_dir_do_list(struct inode *dir, struct dentry *dentry, u64 cookie, bool reading)
+/* Locks the listing of @dir; the name is in none. */
+static void archil_dir_lock_unlisted(struct inode *dir, struct dentry *dentry)
+{
+	struct archil_listing *l = &archil_i(dir)->listing;
+
+	for (;;) {
+		archil_dir_unlist(dentry);
+		spin_lock(&l->lock);
+		/* Another reader of the directory may have been here. */
+		if (!READ_ONCE(archil_name_of(dentry)->listed.dir))
+			return;
+		spin_unlock(&l->lock);
+	}
+}
+
+void archil_dir_list(struct inode *dir, struct dentry *dentry, u64 cookie)
 {
 	struct archil_inode *ai = archil_i(dir);
 	struct archil_listing *l = &ai->listing;
 
-	archil_dir_unlist(dentry);
-	spin_lock(&l->lock);
-	if (l->deleg || reading)
+	archil_dir_lock_unlisted(dir, dentry);
+	if (l->deleg)
 		archil_listing_insert(ai, &archil_name_of(dentry)->listed, cookie);
 	else
 		l->gen++;
 	spin_unlock(&l->lock);
 }
 
-void archil_dir_list(struct inode *dir, struct dentry *dentry, u64 cookie)
-{
-	archil_dir_do_list(dir, dentry, cookie, false);
-}
-
-void archil_dir_list_read(struct inode *dir, struct dentry *dentry, u64 cookie)
+void archil_dir_list_read(struct inode *dir, struct dentry *dentry, u64 cookie, u32 gen)
 {
 	struct archil_listed *e = &archil_name_of(dentry)->listed;
+	struct archil_inode *ai = archil_i(dir);
+	struct archil_listing *l = &ai->listing;
 
-	if (READ_ONCE(e->dir) != archil_i(dir) || e->cookie != cookie)
-		archil_dir_do_list(dir, dentry, cookie, true);
+	if (READ_ONCE(e->dir) == ai && READ_ONCE(e->cookie) == cookie)
+		return;
+	archil_dir_lock_unlisted(dir, dentry);
+	if (l->gen == gen)
+		archil_listing_insert(ai, e, cookie);
+	spin_unlock(&l->lock);
 }
 
 u64 archil_dir_cookie_of(struct dentry *dentry)

@@ -21,6 +21,7 @@ struct archil_listing {
 	struct rb_node *last;
 	u32 gen;			/* moves when a reading that began before can not make it complete */
 	u32 asked;			/* names that the server was asked for since */
+	u32 failed;			/* how often reading around has, one after the other */
 	bool reading_around;		/* somebody is in archil_dir_read_around() */
 };
 
@@ -51,21 +52,23 @@ int archil_dir_lists(struct inode *dir);
  */
 u32 archil_dir_reading(struct inode *dir, u64 number);
 void archil_dir_read(struct inode *dir, u32 gen, u64 number);
+/* Can the reading that began with @gen still make it complete? */
+bool archil_dir_undisturbed(struct inode *dir, u32 gen);
 
 /*
  * The server is to be asked for a name in it. true: it shall be asked for all of them instead
  * (rule 6), by this caller, who then says archil_dir_around_end(). The directory is locked.
  */
 bool archil_dir_around_begin(struct inode *dir);
-void archil_dir_around_end(struct inode *dir);
+void archil_dir_around_end(struct inode *dir, bool failed);
 
 /*
  * An entry of a complete directory came or went; the directory is locked. A name that is in another
  * listing leaves that. In one that is not complete nothing is listed.
  */
 void archil_dir_list(struct inode *dir, struct dentry *dentry, u64 cookie);
-/* The same while reading: whether it is complete or not. */
-void archil_dir_list_read(struct inode *dir, struct dentry *dentry, u64 cookie);
+/* Found in the reading that began with @gen: whether it is complete or not. */
+void archil_dir_list_read(struct inode *dir, struct dentry *dentry, u64 cookie, u32 gen);
 /* Not listed any more; from any context. */
 void archil_dir_unlist(struct dentry *dentry);
 /* The cookie under which it is listed, or 0. The directory is locked. */

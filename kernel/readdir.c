@@ -194,6 +194,12 @@ static bool archil_dir_prime(struct dentry *parent, const struct archil_dirent *
 
 	qname.hash = full_name_hash(parent, name, name_len);
 	dentry = d_lookup(parent, &qname);
+	/* There is something now; names only come and go with the directory locked for it. */
+	if (dentry && df->read_deleg && d_is_negative(dentry)) {
+		d_drop(dentry);
+		dput(dentry);
+		dentry = NULL;
+	}
 	if (!dentry && S_ISLNK(le32_to_cpu(de->attr.mode)) && !de->target_len)
 		return false;
 	if (!dentry)
@@ -228,7 +234,8 @@ static bool archil_dir_prime(struct dentry *parent, const struct archil_dirent *
 	}
 out:
 	if (there && df->read_deleg)
-		archil_dir_list_read(d_inode(parent), dentry, le64_to_cpu(de->cookie));
+		archil_dir_list_read(d_inode(parent), dentry, le64_to_cpu(de->cookie),
+				     df->read_gen);
 	dput(dentry);
 	return there;
 }
@@ -377,7 +384,8 @@ static int archil_around_next(struct dentry *parent, struct archil_dir_file *df,
 		if (ret)
 			return ret;
 	}
-	if (!df->read_deleg || df->primed > ARCHIL_DIR_PRIME)
+	if (!df->read_deleg || !archil_dir_undisturbed(d_inode(parent), df->read_gen) ||
+	    df->primed > ARCHIL_DIR_PRIME)
 		return -EAGAIN;
 	pos = df->pos;
 	ret = archil_dirent_next(df->buf, df->len, &pos, de, name, name_len);
@@ -396,6 +404,16 @@ static bool archil_around_is(const struct dentry *dentry, const char *name, unsi
 	return dentry->d_name.len == name_len && !memcmp(dentry->d_name.name, name, name_len);
 }
 
+/* Is it ours since the reading began, without a break? */
+static bool archil_around_ours(struct inode *dir, const struct archil_dir_file *df)
+{
+	u64 appended;
+
+	return archil_owned(dir) && archil_dir_covered(dir, &appended) == df->read_deleg &&
+	       archil_dir_undisturbed(dir, df->read_gen);
+}
+
+/* What is found is as good as the first part of the listing. */
 static int archil_around_all(struct dentry *dentry, struct archil_dir_file *df,
 			     struct archil_around *around)
 {
@@ -408,7 +426,10 @@ static int archil_around_all(struct dentry *dentry, struct archil_dir_file *df,
 
 	for (;;) {
 		ret = archil_around_next(parent, df, &de, &name, &name_len);
-		around->commit = df->commit;
+		if (!around->commit)
+			around->commit = df->commit;
+		if (!ret && !archil_around_ours(d_inode(parent), df))
+			ret = -EAGAIN;
 		if (ret <= 0)
 			return ret;
 		if (!archil_around_is(dentry, name, name_len)) {
@@ -452,8 +473,9 @@ int archil_dir_read_around(struct dentry *dentry, struct archil_around *around)
 	if (df)
 		archil_dir_buf_drop(df);
 	kfree(df);
-	archil_dir_around_end(dir);
-	return err == -ENOMEM ? -EAGAIN : err;
+	archil_dir_around_end(dir, err);
+	/* Whatever is wrong, with another name perhaps: asking for this one tells. */
+	return err && err != -EINTR ? -EAGAIN : err;
 }
 
 void archil_dir_read_done(struct inode *dir, struct dentry *dentry,
@@ -462,7 +484,7 @@ void archil_dir_read_done(struct inode *dir, struct dentry *dentry,
 	if (!around->deleg)
 		return;
 	if (around->cookie)
-		archil_dir_list_read(dir, dentry, around->cookie);
+		archil_dir_list_read(dir, dentry, around->cookie, around->gen);
 	archil_dir_read(dir, around->gen, around->deleg);
 }
 
