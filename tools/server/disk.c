@@ -336,6 +336,7 @@ void disk_close(struct disk *disk)
 	if (disk->server) {
 		loop_timer_clear(&disk->server->loop, &disk->reap);
 		loop_drain(&disk->server->loop);
+		space_gone(disk);
 	}
 	deleg_tree_for_each(deleg, tmp, &disk->tree)
 		dlg_put(deleg->data);

@@ -46,6 +46,7 @@ struct server {
 	unsigned int n_found;		/* disks that were there at the start */
 	uint64_t ping_tag;		/* last one used */
 	uint64_t credit;		/* outstanding, all sessions of all disks; bytes */
+	uint64_t kept;			/* by all disks, when each was last looked at; see space.c */
 	bool anew;			/* stopped to be started again */
 	int lock_fd;			/* of the store */
 	struct control *control;
@@ -74,8 +75,8 @@ void server_destroy(struct server *server);
 
 struct disk *server_disk(struct server *server, const char *name);
 /*
- * Bytes of a write buffer (struct store_opts) for one disk more: each disk has two, and all of those
- * that there are now no more than a sixteenth of the memory, or 4 MiB each.
+ * Bytes of a write buffer (struct store_opts) for one disk more: each disk has two, and as many as
+ * there are now would have no more than a sixteenth of the memory, or 4 MiB each.
  */
 size_t server_write_buffer(const struct server *server);
 void server_fake_salt(struct server *server, const char *name, unsigned char salt[32]);

@@ -29,14 +29,24 @@ static uint64_t reserve(const struct store_statfs *st)
 /* The store is asked once a millisecond; NULL: nothing can be written to it. */
 static const struct store_statfs *space_now(struct disk *disk)
 {
-	uint64_t now = disk->server->loop.now;
+	uint64_t now = disk->server->loop.now, kept;
 
 	if (store_failed(disk->store))
 		return NULL;
-	if (disk->space_at != now && store_statfs(disk->store, &disk->space))
-		return NULL;
+	if (disk->space_at != now) {
+		kept = disk->space.kept;
+		if (store_statfs(disk->store, &disk->space))
+			return NULL;
+		disk->server->kept += disk->space.kept - kept;
+	}
 	disk->space_at = now;
 	return &disk->space;
+}
+
+void space_gone(struct disk *disk)
+{
+	disk->server->kept -= disk->space.kept;
+	disk->space.kept = 0;
 }
 
 /* What can still be promised to anybody. */
@@ -47,7 +57,8 @@ static uint64_t room(struct disk *disk)
 
 	if (!st)
 		return 0;
-	kept = reserve(st) + 2 * disk->server->credit;
+	/* the disks share a file system: what others keep, this one must not fill */
+	kept = reserve(st) + 2 * disk->server->credit + disk->server->kept - st->kept;
 	return st->avail > kept ? st->avail - kept : 0;
 }
 

@@ -5,7 +5,8 @@
  *
  * 1. What may be promised is what the store's filesystem has free, less a
  *    reserve, less all credit that is outstanding, twice: a commit needs room in
- *    the store's log as well as where it stays, and one batch may use all of it.
+ *    the store's log as well as where it stays, and one batch may use all of it. And less what all
+ *    disks keep (struct store_statfs) until their logs are tables.
  * 2. A session is kept at a target that shrinks as the disk fills, down to
  *    nothing; what it settles is granted anew in the same reply, so that a steady
  *    writer does not run dry while there is room.
@@ -36,6 +37,8 @@ uint64_t space_settle(struct session *ses, uint64_t bytes);
 uint64_t space_grant(struct session *ses, uint64_t want);
 /* A session has ended: it holds nothing any more. */
 void space_end(struct session *ses);
+/* A disk closes: it keeps nothing any more. */
+void space_gone(struct disk *disk);
 /* Is there room for a store that had none? */
 bool space_again(struct disk *disk);
 /* Is space so short that removed files should go now? */

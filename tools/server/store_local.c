@@ -594,11 +594,10 @@ static uint64_t unflushed(struct store *store)
 int store_statfs(struct store *store, struct store_statfs *st)
 {
 	int err = datastore_statfs(store->data, st);
-	uint64_t kept;
 
 	if (err)
 		return err;
-	kept = unflushed(store);
-	st->avail -= st->avail < kept ? st->avail : kept;
+	st->kept = unflushed(store);
+	st->avail -= st->avail < st->kept ? st->avail : st->kept;
 	return 0;
 }
