@@ -254,6 +254,7 @@ void archil_dir_around_end(struct inode *dir, bool failed)
 
 /* Locks the listing of @dir; the name is in none. */
 static void archil_dir_lock_unlisted(struct inode *dir, struct dentry *dentry)
+	__acquires(&archil_i(dir)->listing.lock)
 {
 	struct archil_listing *l = &archil_i(dir)->listing;
 
