@@ -20,7 +20,7 @@ struct archil_listing {
 	struct rb_root names;		/* archil_name.by_cookie */
 	struct rb_node *last;
 	u32 gen;			/* moves when a reading that began before can not make it complete */
-	u32 asked;			/* names that the server was asked for since */
+	u32 asked;			/* names that the server was asked for since it was last read around */
 	u32 failed;			/* how often reading around has, one after the other */
 	bool reading_around;		/* somebody is in archil_dir_read_around() */
 };
