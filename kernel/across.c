@@ -226,6 +226,9 @@ static void archil_across_done(struct archil_across *ac, const struct archil_wat
 		archil_dir_incomplete(ac->dir);
 		archil_dir_incomplete(ac->new_dir);
 	}
+	/* Behind that, as archil_dir_complete() wants it; before names go: archil_inode_outdated(). */
+	archil_inode_reread(ac->dir, commit);
+	archil_inode_reread(ac->new_dir, commit);
 	if (ac->type == ARCHIL_REC_LINK)
 		archil_across_adopted(ac);
 	archil_inode_relinked(ac->inode, attr, commit);
@@ -246,8 +249,6 @@ static void archil_across_done(struct archil_across *ac, const struct archil_wat
 		archil_inode_tell(ac->target, ac->exchange ? ac->dir_number : 0, commit);
 		archil_inode_reread(ac->target, commit);
 	}
-	archil_inode_reread(ac->dir, commit);
-	archil_inode_reread(ac->new_dir, commit);
 }
 
 static void archil_across_abandoned(struct archil_across *ac)

@@ -143,9 +143,11 @@ static bool archil_dir_unused(struct archil_inode *dir, const struct archil_dele
 bool archil_dir_complete(struct inode *dir, u64 *commit)
 {
 	struct archil_listing *l = &archil_i(dir)->listing;
+	u64 floor = READ_ONCE(archil_i(dir)->floor);
 	struct archil_deleg *d;
 	bool complete;
 
+	smp_rmb(); /* what raised it may have ended this before: archil_across_done() */
 	if (!READ_ONCE(l->deleg) && READ_ONCE(archil_i(dir)->next_cookie) != ARCHIL_COOKIE_FIRST)
 		return false;
 	d = archil_deleg_told(dir);
@@ -154,7 +156,7 @@ bool archil_dir_complete(struct inode *dir, u64 *commit)
 	complete = d && READ_ONCE(d->state) <= ARCHIL_OWN_DRAINING &&
 		   READ_ONCE(l->deleg) == d->number;
 	if (complete)
-		*commit = d->commit;
+		*commit = max(d->commit, floor);
 	archil_deleg_put(d);
 	return complete;
 }

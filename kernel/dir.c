@@ -86,7 +86,6 @@ static struct inode *archil_lookup_inode(struct inode *dir, struct dentry *dentr
 	struct inode *inode;
 	int err;
 
-	around->deleg = 0;
 	if (archil_dir_complete(dir, commit))
 		return NULL;
 	err = archil_dir_read_around(dentry, around);
@@ -100,7 +99,7 @@ static struct inode *archil_lookup_inode(struct inode *dir, struct dentry *dentr
 
 static struct dentry *archil_lookup(struct inode *dir, struct dentry *dentry, unsigned int flags)
 {
-	struct archil_around around;
+	struct archil_around around = { };
 	struct dentry *other;
 	struct inode *inode;
 	u64 commit = 0;
@@ -120,6 +119,9 @@ static struct dentry *archil_lookup(struct inode *dir, struct dentry *dentry, un
 		return other;
 	if (other)
 		archil_name_seen(other, commit);
+	/* Who was killed while he changed it does not keep us out. */
+	if (archil_inode_outdated(dir, commit))
+		archil_name_doubt(other ?: dentry);
 	archil_dir_read_done(dir, other ?: dentry, &around);
 	return other;
 }

@@ -387,6 +387,11 @@ void archil_inode_reread(struct inode *inode, u64 commit)
 	spin_unlock(&ai->lock);
 }
 
+bool archil_inode_outdated(struct inode *inode, u64 commit)
+{
+	return commit < READ_ONCE(archil_i(inode)->floor);
+}
+
 void archil_inode_expire(struct inode *inode)
 {
 	struct archil_inode *ai = archil_i(inode);

@@ -118,6 +118,8 @@ void archil_inode_tell(struct inode *inode, u64 number, u64 commit);
  * not; what was read before is nothing. Never blocks.
  */
 void archil_inode_reread(struct inode *inode, u64 commit);
+/* Is what was read of it, or in it, at this commit from before that? Names: once they are hashed. */
+bool archil_inode_outdated(struct inode *inode, u64 commit);
 /*
  * Whoever asks the server about something that we own waits first until
  * what we appended has arrived there. Killable: -EINTR.

@@ -77,6 +77,14 @@ void archil_name_listed(struct dentry *dentry, u64 commit, unsigned long asked)
 	archil_name_set(dentry, commit, asked, true);
 }
 
+void archil_name_doubt(struct dentry *dentry)
+{
+	struct archil_name *name = archil_name_of(dentry);
+
+	WRITE_ONCE(name->commit, 0);
+	WRITE_ONCE(name->expires, jiffies - 1);
+}
+
 void archil_name_asked(struct dentry *dentry, u64 commit)
 {
 	archil_name_set(dentry, commit, jiffies, READ_ONCE(archil_name_of(dentry)->primed));

@@ -29,6 +29,8 @@ static inline struct archil_name *archil_name_of(const struct dentry *dentry)
 void archil_name_seen(struct dentry *dentry, u64 commit);
 /* The same, in a listing that was asked for then (jiffies). */
 void archil_name_listed(struct dentry *dentry, u64 commit, unsigned long asked);
+/* What the server said may not be so any more: ask. */
+void archil_name_doubt(struct dentry *dentry);
 
 /* It was asked for again, and is what it was. */
 void archil_name_asked(struct dentry *dentry, u64 commit);

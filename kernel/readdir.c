@@ -232,6 +232,11 @@ static bool archil_dir_prime(struct dentry *parent, const struct archil_dirent *
 		dput(dentry);
 		dentry = alias;
 	}
+	/* Who was killed while he removed it does not keep us out. */
+	if (archil_inode_outdated(d_inode(parent), df->commit)) {
+		archil_name_doubt(dentry);
+		there = false;
+	}
 out:
 	if (there && df->read_deleg)
 		archil_dir_list_read(d_inode(parent), dentry, le64_to_cpu(de->cookie),
@@ -252,8 +257,8 @@ static u64 archil_dir_covered(struct inode *dir, u64 *appended)
 }
 
 /*
- * A buffer may be older than what was done since: a name that was removed or
- * renamed meanwhile must not come back, nor attributes.
+ * A buffer may be older than what was done since: a name that was removed or renamed
+ * meanwhile must not come back, nor attributes. What is done at once (across.c) is in no log.
  */
 static bool archil_dir_current(struct inode *dir, const struct archil_dir_file *df)
 {
@@ -261,6 +266,7 @@ static bool archil_dir_current(struct inode *dir, const struct archil_dir_file *
 	u64 appended, deleg = archil_dir_covered(dir, &appended);
 
 	return deleg == df->deleg && appended == df->appended &&
+	       !archil_inode_outdated(dir, df->commit) &&
 	       (deleg || (df->gen == archil_ahead_gen(m) &&
 			  time_before(jiffies, df->asked + m->cache_ttl * HZ)));
 }
@@ -456,7 +462,6 @@ int archil_dir_read_around(struct dentry *dentry, struct archil_around *around)
 	struct archil_dir_file *df;
 	int err;
 
-	memset(around, 0, sizeof(*around));
 	if (!archil_dir_around_begin(dir))
 		return -EAGAIN;
 	df = kzalloc(sizeof(*df), GFP_KERNEL);

@@ -44,3 +44,19 @@ must rm -rf /mnt/b/n/d0 /mnt/b/n/d1 /mnt/b/n/d2 /mnt/b/n/d3 /mnt/b/n/d4 /mnt/b/n
 drop 2 0.1 & dropper=$!
 check 'random changes by the other client, names dropped' names /mnt/b/n "$OPS" "$((SEED + 2))"
 kill $dropper
+
+echo '# ---- who lists a directory has read a part of it, and the rest of it changes'
+must mkdir /mnt/b/half /mnt/b/half/in /mnt/b/half/out
+must touch /mnt/b/half/in/{1..40}
+must ln /mnt/b/half/in/* /mnt/b/half/out/
+must sync -f /mnt/b
+echo 2 >/proc/sys/vm/drop_caches
+check 'a name is removed that is read already' halfway /mnt/b/half/in rm /mnt/b/half/in/40
+check 'it does not come back' [ ! -e /mnt/b/half/in/40 ]
+is 'nor in a listing' "$(ls /mnt/b/half/in | wc -l)" 39
+echo 2 >/proc/sys/vm/drop_caches
+check 'a name is moved away' halfway /mnt/b/half/in mv /mnt/b/half/in/39 /mnt/b/half/out/new
+check 'it does not come back' [ ! -e /mnt/b/half/in/39 ]
+check 'and is where it went' [ /mnt/b/half/out/new -ef /mnt/b/half/out/39 ]
+is 'nor in a listing' "$(ls /mnt/b/half/in | wc -l)" 38
+check 'all of it goes' rm -r /mnt/b/half/in /mnt/b/half/out
