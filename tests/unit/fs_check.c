@@ -56,6 +56,21 @@ static void del_key(const struct fs_key *key)
 	end();
 }
 
+/* Of the list with RELEASED in it. */
+static void released_key(struct fs_key *key)
+{
+	struct fs_view *view = fs_view_get(fs);
+	struct fs_key prefix;
+	struct fs_scan scan;
+
+	fs_key0(&prefix, FS_RELEASED);
+	ck_assert_int_eq(fs_scan_open(view, &prefix, &scan), 0);
+	ck_assert_int_eq(fs_scan_first(&scan, NULL), 1);
+	memcpy(key->b, scan.key, key->len = scan.key_len);
+	fs_scan_close(&scan);
+	fs_view_put(view);
+}
+
 /* Every key that can go is missed; one a run of the test. */
 static void key_of(int i, struct fs_key *key)
 {
@@ -75,6 +90,7 @@ static void key_of(int i, struct fs_key *key)
 	case 12: return fs_key1(key, FS_INODE, RELEASED);
 	case 13: return fs_key1(key, FS_INODE, DIR);
 	case 14: return fs_key1(key, FS_INODE, 1);
+	case 15: return released_key(key);
 	}
 }
 
@@ -97,6 +113,7 @@ static void stray(int i, struct fs_key *key, u8 *val, size_t *len)
 	struct fs_deleg_val inner = { .ino = cpu_to_le64(SUB),
 				      .session = cpu_to_le64(deleg.session) };
 	struct fs_session_val session = { 0 };
+	__le64 list[] = { cpu_to_le64(RELEASED), cpu_to_le64(FILE_2) };
 
 	*len = 0;
 	switch (i) {
@@ -128,7 +145,8 @@ static void stray(int i, struct fs_key *key, u8 *val, size_t *len)
 		fs_key_name(key, FS_XATTR, 900, "user.x", 6);
 		break;
 	case 7:
-		fs_key2(key, FS_RELEASED, 5, FILE_2);
+		released_key(key);
+		memcpy(val, list, *len = sizeof(list));
 		break;
 	case 8:
 		fs_key2(key, FS_ORPHAN, deleg.number, FILE_2);
@@ -155,6 +173,22 @@ static void stray(int i, struct fs_key *key, u8 *val, size_t *len)
 	case 14:
 		fs_key2(key, FS_ENTRY, 900, 3);
 		*len = 20;
+		break;
+	case 15:	/* nothing in it */
+		released_key(key);
+		break;
+	case 16:	/* half a number in it */
+		released_key(key);
+		memcpy(val, list, *len = 12);
+		break;
+	case 17:	/* at another time, by whichever list it is found */
+		fs_key3(key, FS_RELEASED, 5, 1, 0);
+		memcpy(val, list, *len = 8);
+		break;
+	case 18:	/* the same one twice */
+		released_key(key);
+		list[1] = list[0];
+		memcpy(val, list, *len = sizeof(list));
 		break;
 	}
 }
@@ -262,8 +296,8 @@ int main(void)
 {
 	TCase *tc = tcase_create("fs_check");
 
-	tcase_add_loop_test(tc, a_missing_key_is_found, 0, 15);
-	tcase_add_loop_test(tc, a_stray_key_is_found, 0, 15);
+	tcase_add_loop_test(tc, a_missing_key_is_found, 0, 16);
+	tcase_add_loop_test(tc, a_stray_key_is_found, 0, 19);
 	tcase_add_loop_test(tc, a_wrong_inode_is_found, 0, 9);
 	tcase_add_loop_test(tc, wrong_counters_are_found, 0, 4);
 	tcase_add_loop_test(tc, a_data_file_of_nothing_is_found, 0, 2);

@@ -254,6 +254,42 @@ START_TEST(reaping_goes_in_small_steps)
 }
 END_TEST
 
+/* In one commit, but for the last, whose batch is given up: it keeps its name. */
+START_TEST(many_are_released_at_once)
+{
+	enum { MANY = 2 * FS_RELEASED_MAX + 7, STEP = 100 };
+	char name[MANY][16];
+	u64 when;
+
+	begin();
+	for (int i = 0; i < MANY; i++) {
+		snprintf(name[i], sizeof(name[i]), "f%d", i);
+		ck_assert_int_eq(apply_as(&anyone, FILE_AT(1, name[i], 10 + i)), 0);
+	}
+	end();
+	begin();
+	when = now;
+	for (int i = 0; i < MANY - 1; i++)
+		ck_assert_int_eq(apply_as(&anyone, UNLINK_AT(1, name[i], 10 + i, 0)), 0);
+	ck_assert_int_eq(fs_apply(txn, &anyone, UNLINK_AT(1, name[MANY - 1], 10 + MANY - 1, 0),
+				  &res), 0);
+	fs_batch_abort(txn);
+	ck_assert_int_eq(fs_txn_commit(txn), 0);
+	count(0, MANY - 1, 0, 0);
+	ck_assert_int_eq(check_disk(), 0);
+
+	for (int left = MANY - 1; left > 0; left -= STEP) {
+		begin();
+		ck_assert_int_eq(fs_reap(txn, when, STEP), left < STEP ? left : STEP);
+		end();
+		count(0, left < STEP ? 0 : left - STEP, 0, 0);
+		disk_reopen();
+		ck_assert_int_eq(check_disk(), 0);
+	}
+	ck_assert_uint_eq(le32_to_cpu(attr_of(10 + MANY - 1).nlink), 1);
+}
+END_TEST
+
 /* ---- data files ---- */
 
 struct taken {
@@ -382,6 +418,7 @@ int main(void)
 	tcase_add_test(tc, what_is_kept_is_counted);
 	tcase_add_test(tc, orphans_of_synchronous_changes);
 	tcase_add_test(tc, reaping_goes_in_small_steps);
+	tcase_add_test(tc, many_are_released_at_once);
 	tcase_add_test(tc, data_files_are_cut_by_intents);
 	tcase_add_test(tc, change_numbers_and_bytes);
 	return run_disk_tests(tc, "fs_orphan");

@@ -327,7 +327,8 @@ void fs_close(struct fs *fs)
 	}
 	fs_nodes_drop(&fs->txn);
 	free(fs->txn.bucket);
-	free(fs->txn.links);
+	free(fs->txn.links.ino);
+	free(fs->txn.released.ino);
 	if (fs->current)
 		fs_view_put(fs->current);
 	if (fs->batch)

@@ -5,7 +5,7 @@
  *
  *  1. An inode: its home entry leads to it, its links are as many as it counts,
  *     its contents and xattrs are as long as it says; a directory's entries are
- *     as many as it counts; an orphan has its key and nothing leads to it.
+ *     as many as it counts; an orphan has its key or is in a list, and nothing leads to it.
  *  2. An entry stands in both orders and leads to an inode that knows of it.
  *  3. Every directory is reached from the root.
  *  4. What belongs to an inode, a session or a delegation has one.
@@ -21,6 +21,11 @@
 #define REACHED		65536	/* directories remembered as reached; a power of two */
 #define TEXT		256
 
+/* Inodes of which there may be very many: two such sets are the same or not. */
+struct check_set {
+	u64 n, sum;
+};
+
 struct check {
 	struct fs_view *view;
 	void (*line)(void *arg, const char *text);
@@ -28,6 +33,7 @@ struct check {
 	int lines;
 	struct fs_counters counters;
 	u64 inodes;
+	struct check_set released, listed;	/* orphans; those in lists */
 	u64 *reached;		/* REACHED inode numbers, by their low bits */
 	u64 *roots;		/* of delegations, sorted */
 	size_t n_roots, cap_roots;
@@ -145,15 +151,23 @@ static int check_links(struct check *c, const struct fs_inode *in)
 	return 0;
 }
 
+static void set_add(struct check_set *set, u64 ino)
+{
+	set->n++;
+	ino = (ino ^ ino >> 31) * 0x9e3779b97f4a7c15ull;
+	set->sum += ino ^ ino >> 29;
+}
+
 static int check_orphan(struct check *c, const struct fs_inode *in)
 {
 	struct fs_key key;
 	int r;
 
-	if (in->orphan_of)
-		fs_key2(&key, FS_ORPHAN, in->orphan_of, in->ino);
-	else
-		fs_key2(&key, FS_RELEASED, in->released, in->ino);
+	if (!in->orphan_of) {
+		set_add(&c->released, in->ino);
+		return 0;
+	}
+	fs_key2(&key, FS_ORPHAN, in->orphan_of, in->ino);
 	r = fs_has(c->view, &key);
 	if (r < 0)
 		return r;
@@ -443,39 +457,71 @@ static int check_owned(struct check *c, enum fs_tag tag, const char *what)
 	return walk(c, &prefix, tag == FS_NAME ? check_name : check_belongs, &owner);
 }
 
-static int check_orphan_key(struct check *c, const struct fs_scan *scan, void *arg)
+/* It stands among the orphans: kept open by a delegation, or released then. */
+static int check_is_orphan(struct check *c, u64 ino, u64 deleg, u64 released)
 {
-	bool open = scan->key[0] == FS_ORPHAN;
-	u64 by = fs_key_nr(scan->key, scan->key_len, 0);
-	u64 ino = fs_key_nr(scan->key, scan->key_len, 1);
 	struct fs_inode in;
-	struct fs_key key;
 	int r = inode_of(c, ino, &in);
 
 	if (r < 0)
 		return r;
-	if (!r || !(in.flags & ARCHIL_AF_ORPHAN) || in.orphan_of != (open ? by : 0) ||
-	    in.released != (open ? 0 : by))
+	if (!r || !(in.flags & ARCHIL_AF_ORPHAN) || in.orphan_of != deleg ||
+	    in.released != released)
 		wrong(c, "inode %llu: stands among the orphans and is none there",
 		      (unsigned long long)ino);
-	if (!open)
-		return 0;
-	fs_key1(&key, FS_DELEG, by);
+	return 0;
+}
+
+static int check_open(struct check *c, const struct fs_scan *scan, void *arg)
+{
+	u64 deleg = fs_key_nr(scan->key, scan->key_len, 0);
+	u64 ino = fs_key_nr(scan->key, scan->key_len, 1);
+	int r = check_is_orphan(c, ino, deleg, 0);
+	struct fs_key key;
+
+	if (r)
+		return r;
+	fs_key1(&key, FS_DELEG, deleg);
 	r = fs_has(c->view, &key);
 	if (r < 0)
 		return r;
 	if (!r)
 		wrong(c, "inode %llu: kept open by delegation %llu, which is not there",
-		      (unsigned long long)ino, (unsigned long long)by);
+		      (unsigned long long)ino, (unsigned long long)deleg);
 	return 0;
 }
 
-static int check_orphan_keys(struct check *c, enum fs_tag tag)
+static int check_released(struct check *c, const struct fs_scan *scan, void *arg)
+{
+	u64 time = fs_key_nr(scan->key, scan->key_len, 0);
+	struct fs_released_val val;
+	int i, n, r = 0;
+
+	n = fs_released_decode(scan->val, scan->val_len, &val);
+	if (n < 0)
+		wrong(c, "a list of orphans that were released cannot be read");
+	for (i = 0; i < n && !r; i++) {
+		set_add(&c->listed, le64_to_cpu(val.ino[i]));
+		r = check_is_orphan(c, le64_to_cpu(val.ino[i]), 0, time);
+	}
+	return r;
+}
+
+static int check_orphans(struct check *c)
 {
 	struct fs_key prefix;
+	int r;
 
-	fs_key0(&prefix, tag);
-	return walk(c, &prefix, check_orphan_key, NULL);
+	fs_key0(&prefix, FS_ORPHAN);
+	r = walk(c, &prefix, check_open, NULL);
+	if (r)
+		return r;
+	fs_key0(&prefix, FS_RELEASED);
+	r = walk(c, &prefix, check_released, NULL);
+	if (!r && (c->released.n != c->listed.n || c->released.sum != c->listed.sum))
+		wrong(c, "the released orphans, %llu, are not those that are listed, %llu",
+		      (unsigned long long)c->released.n, (unsigned long long)c->listed.n);
+	return r;
 }
 
 /* ---- sessions and delegations ---- */
@@ -696,9 +742,7 @@ static int check_all(struct check *c)
 	for (i = 0; !r && i < ARRAY_SIZE(owned); i++)
 		r = check_owned(c, owned[i].tag, owned[i].what);
 	if (!r)
-		r = check_orphan_keys(c, FS_ORPHAN);
-	if (!r)
-		r = check_orphan_keys(c, FS_RELEASED);
+		r = check_orphans(c);
 	if (!r)
 		r = check_sessions(c);
 	if (!r)

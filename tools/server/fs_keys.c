@@ -168,6 +168,14 @@ int fs_counters_decode(const void *buf, size_t len, struct fs_counters *c)
 	return 0;
 }
 
+int fs_released_decode(const void *val, size_t len, struct fs_released_val *list)
+{
+	if (!len || len > sizeof(*list) || len % sizeof(list->ino[0]))
+		return -EBADMSG;
+	memcpy(list, val, len);
+	return len / sizeof(list->ino[0]);
+}
+
 int fs_name_decode(u64 dir, const void *buf, size_t len, struct fs_entry *entry)
 {
 	struct fs_name_val val;

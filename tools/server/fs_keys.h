@@ -15,7 +15,7 @@
  *	c ino			bytes			small contents; a symlink's target
  *	x ino name		bytes			an xattr
  *	o deleg ino		-			an orphan that this delegation keeps open
- *	r time ino		-			an orphan released then, to be reaped
+ *	r time commit nr	inode numbers		orphans released then, to be reaped
  *	p ino nr		fs_intent_val, bytes	what is to happen to a data file
  *	d number		fs_deleg_val		a delegation
  *	t number		fs_tomb_val		a delegation that was
@@ -121,6 +121,13 @@ struct fs_entry_val {
 	u8 type;
 } __packed;
 
+/* Of FS_RELEASED: so many at most, for one commit may release very many. */
+#define FS_RELEASED_MAX	256
+
+struct fs_released_val {
+	__le64 ino[FS_RELEASED_MAX];	/* those that are left; at least one */
+} __packed;
+
 struct fs_intent_val {
 	u8 kind;
 	__le64 off, len;
@@ -178,6 +185,8 @@ void fs_inode_encode(const struct fs_inode *in, struct fs_inode_val *val);
 int fs_inode_decode(u64 ino, const void *val, size_t len, struct fs_inode *in);
 void fs_counters_encode(const struct fs_counters *c, struct fs_counters_val *val);
 int fs_counters_decode(const void *val, size_t len, struct fs_counters *c);
+/* How many there are, or -EBADMSG. */
+int fs_released_decode(const void *val, size_t len, struct fs_released_val *list);
 int fs_name_decode(u64 dir, const void *val, size_t len, struct fs_entry *entry);
 
 /* As a reader sees it; deleg is 0. */

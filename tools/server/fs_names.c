@@ -247,8 +247,7 @@ static int keeper(struct fs_op *op, struct fs_node *node, bool keep, u64 *deleg)
 static int note_link(struct fs_op *op, struct fs_node *node)
 {
 	struct fs_txn *txn = op->txn;
-	size_t cap = txn->cap_links ? txn->cap_links * 2 : 64;
-	u64 *p, deleg;
+	u64 deleg;
 	int err;
 
 	if (is_dir(node) || is_orphan(node))
@@ -263,15 +262,7 @@ static int note_link(struct fs_op *op, struct fs_node *node)
 		if (err || deleg)
 			return err;
 	}
-	if (txn->n_links == txn->cap_links) {
-		p = realloc(txn->links, cap * sizeof(*p));
-		if (!p)
-			return -ENOMEM;
-		txn->links = p;
-		txn->cap_links = cap;
-	}
-	txn->links[txn->n_links++] = node->in.ino;
-	return 0;
+	return fs_inos_add(&txn->links, node->in.ino);
 }
 
 /* One link less; @entry is out of its directory already. */

@@ -23,13 +23,35 @@ static int del_open(struct fs_txn *txn, struct fs_node *node)
 	return fs_del(txn, &key);
 }
 
+/* A key for each would be a third of what removing a file changes: they are put together. */
 static int put_released(struct fs_txn *txn, struct fs_node *node)
 {
-	struct fs_key key;
-
 	node->in.released = txn->now;
-	fs_key2(&key, FS_RELEASED, txn->now, node->in.ino);
-	return fs_put(txn, &key, "", 0);
+	return fs_inos_add(&txn->released, node->in.ino);
+}
+
+int fs_orphan_lists(struct fs_txn *txn)
+{
+	struct fs_released_val val;
+	size_t i, n, done = 0;
+	struct fs_key key;
+	u64 nr = 0;
+	int err;
+
+	while (done < txn->released.n) {
+		n = txn->released.n - done;
+		if (n > FS_RELEASED_MAX)
+			n = FS_RELEASED_MAX;
+		for (i = 0; i < n; i++)
+			val.ino[i] = cpu_to_le64(txn->released.ino[done + i]);
+		fs_key3(&key, FS_RELEASED, txn->now, txn->nr, nr++);
+		err = fs_put(txn, &key, &val, n * sizeof(val.ino[0]));
+		if (err)
+			return err;
+		done += n;
+	}
+	txn->released.n = 0;
+	return 0;
 }
 
 int fs_orphan_make(struct fs_txn *txn, struct fs_node *node, u64 deleg)
@@ -93,6 +115,7 @@ static int reap_xattrs(struct fs_txn *txn, struct fs_node *node, unsigned int *l
 	return r < 0 ? r : 0;
 }
 
+/* 1: it is gone. 0: @left is used up. */
 static int reap_one(struct fs_txn *txn, u64 ino, unsigned int *left)
 {
 	struct fs_node *node;
@@ -123,12 +146,31 @@ static int reap_one(struct fs_txn *txn, u64 ino, unsigned int *left)
 		if (err)
 			return err;
 	}
-	fs_key2(&key, FS_RELEASED, node->in.released, ino);
-	err = fs_del(txn, &key);
-	if (err)
-		return err;
 	fs_node_gone(txn, node);
-	return 0;
+	return 1;
+}
+
+/* Those of a list, as far as @left reaches. */
+static int reap_list(struct fs_txn *txn, const struct fs_scan *scan, unsigned int *left)
+{
+	struct fs_released_val val;
+	struct fs_key key = { .len = scan->key_len };
+	int i, n, r = 1;
+
+	n = fs_released_decode(scan->val, scan->val_len, &val);
+	if (n < 0 || key.len > sizeof(key.b))
+		return -EBADMSG;
+	memcpy(key.b, scan->key, key.len);
+	for (i = 0; i < n && *left; i++) {
+		r = reap_one(txn, le64_to_cpu(val.ino[i]), left);
+		if (r <= 0)
+			break;
+	}
+	if (r < 0)
+		return r;
+	if (i == n)
+		return fs_del(txn, &key);
+	return i ? fs_put(txn, &key, val.ino + i, (n - i) * sizeof(val.ino[0])) : 0;
 }
 
 /*
@@ -141,7 +183,7 @@ int fs_reap(struct fs_txn *txn, u64 before, unsigned int max)
 	struct fs_key prefix, from;
 	unsigned int left = max;
 	struct fs_scan scan;
-	u64 time, ino;
+	u64 time;
 	int r;
 
 	if (before > txn->now)
@@ -153,11 +195,10 @@ int fs_reap(struct fs_txn *txn, u64 before, unsigned int max)
 	fs_key1(&from, FS_RELEASED, __atomic_load_n(&fs->reap_floor, __ATOMIC_RELAXED));
 	for (r = fs_scan_first(&scan, &from); r > 0 && left; r = fs_scan_next(&scan)) {
 		time = fs_key_nr(scan.key, scan.key_len, 0);
-		ino = fs_key_nr(scan.key, scan.key_len, 1);
 		if (time > before)
 			break;
 		__atomic_store_n(&fs->reap_floor, time, __ATOMIC_RELAXED);
-		r = reap_one(txn, ino, &left);
+		r = reap_list(txn, &scan, &left);
 		if (r)
 			break;
 	}
@@ -201,6 +242,27 @@ static int count_keys(struct fs_view *view, enum fs_tag tag, u64 *n)
 	return r;
 }
 
+static int count_released(struct fs_view *view, u64 *n)
+{
+	struct fs_released_val val;
+	struct fs_key prefix;
+	struct fs_scan scan;
+	int r;
+
+	fs_key0(&prefix, FS_RELEASED);
+	r = fs_scan_open(view, &prefix, &scan);
+	if (r)
+		return r;
+	for (r = fs_scan_first(&scan, NULL); r > 0; r = fs_scan_next(&scan)) {
+		r = fs_released_decode(scan.val, scan.val_len, &val);
+		if (r < 0)
+			break;
+		*n += r;
+	}
+	fs_scan_close(&scan);
+	return r;
+}
+
 static int count_data(void *arg, uint64_t ino, uint64_t bytes)
 {
 	u64 *n = arg;
@@ -214,7 +276,7 @@ int fs_count(struct fs_view *view, struct fs_counts *counts)
 	int r = count_keys(view, FS_ORPHAN, &counts->orphans);
 
 	if (!r)
-		r = count_keys(view, FS_RELEASED, &counts->released);
+		r = count_released(view, &counts->released);
 	if (!r)
 		r = count_keys(view, FS_INTENT, &counts->intents);
 	return r ? r : store_data_each(view->fs->store, count_data, &counts->data_files);

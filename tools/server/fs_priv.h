@@ -73,6 +73,13 @@ struct fs_names {
 	} ahead[FS_AHEAD];
 };
 
+/* Inodes that a transaction collects. */
+struct fs_inos {
+	u64 *ino;
+	size_t n, cap;
+	size_t batch;			/* of them when the batch began */
+};
+
 struct fs_txn {
 	struct fs *fs;
 	struct fs_view view;
@@ -93,8 +100,8 @@ struct fs_txn {
 
 	struct fs_intents intents;	/* of finished batches */
 	struct fs_intents batch_intents;
-	u64 *links;			/* fs_txn_links() */
-	size_t n_links, cap_links, batch_links;
+	struct fs_inos links;		/* fs_txn_links() */
+	struct fs_inos released;	/* in no list of FS_RELEASED yet */
 };
 
 struct fs {
@@ -106,6 +113,8 @@ struct fs {
 	pthread_mutex_t lock;
 	struct fs_view *current;	/* newest, or NULL: not made yet; protected by lock */
 };
+
+int fs_inos_add(struct fs_inos *inos, u64 ino);
 
 /* ---- keys (fs.c) ---- */
 
@@ -180,6 +189,8 @@ int fs_orphan_make(struct fs_txn *txn, struct fs_node *node, u64 deleg);
 int fs_orphan_release(struct fs_txn *txn, struct fs_node *node);
 /* Another delegation keeps it; 0: nobody does, it is about to get a name. */
 int fs_orphan_move(struct fs_txn *txn, struct fs_node *node, u64 deleg);
+/* Before the commit: those that were released in it, in lists. */
+int fs_orphan_lists(struct fs_txn *txn);
 
 /* ---- data files (fs_data.c) ---- */
 

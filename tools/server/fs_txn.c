@@ -15,13 +15,29 @@ static void free_intents(struct fs_intents *list)
 	}
 }
 
+int fs_inos_add(struct fs_inos *inos, u64 ino)
+{
+	size_t cap = inos->cap ? inos->cap * 2 : 64;
+	u64 *p;
+
+	if (inos->n == inos->cap) {
+		p = realloc(inos->ino, cap * sizeof(*p));
+		if (!p)
+			return -ENOMEM;
+		inos->ino = p;
+		inos->cap = cap;
+	}
+	inos->ino[inos->n++] = ino;
+	return 0;
+}
+
 struct fs_txn *fs_txn_begin(struct fs *fs, u64 now)
 {
 	struct fs_txn *txn = &fs->txn;
 
 	assert(!txn->open);
 	free_intents(&txn->intents);
-	txn->n_links = 0;
+	txn->links.n = 0;
 	txn->last_ino = 0;
 	fs_names_forget(&txn->names);
 	txn->open = true;
@@ -39,7 +55,8 @@ void fs_batch_begin(struct fs_txn *txn)
 		fs_nodes_drop(txn);
 	txn->in_batch = true;
 	txn->batch_counters = txn->counters;
-	txn->batch_links = txn->n_links;
+	txn->links.batch = txn->links.n;
+	txn->released.batch = txn->released.n;
 	store_batch_savepoint(txn->fs->batch);
 }
 
@@ -64,7 +81,8 @@ void fs_batch_abort(struct fs_txn *txn)
 	fs_nodes_forget(txn);
 	free_intents(&txn->batch_intents);
 	txn->counters = txn->batch_counters;
-	txn->n_links = txn->batch_links;
+	txn->links.n = txn->links.batch;
+	txn->released.n = txn->released.batch;
 	__atomic_store_n(&txn->fs->reap_floor, 0, __ATOMIC_RELAXED);
 	store_batch_rollback(txn->fs->batch);
 	txn->in_batch = false;
@@ -106,6 +124,8 @@ int fs_txn_commit(struct fs_txn *txn)
 	assert(txn->open && !txn->in_batch);
 	err = put_counters(txn);
 	if (!err)
+		err = fs_orphan_lists(txn);
+	if (!err)
 		err = store_batch_commit(fs->batch);
 	if (err) {
 		fs_txn_abort(txn);
@@ -135,7 +155,8 @@ void fs_txn_abort(struct fs_txn *txn)
 	store_batch_clear(txn->fs->batch);
 	fs_nodes_drop(txn);
 	free_intents(&txn->intents);
-	txn->n_links = 0;
+	txn->links.n = 0;
+	txn->released.n = 0;
 	txn->counters = txn->committed;
 	__atomic_store_n(&txn->fs->reap_floor, 0, __ATOMIC_RELAXED);
 	txn->open = false;
@@ -148,8 +169,8 @@ void fs_txn_intents(struct fs_txn *txn, struct fs_intents *list)
 
 const u64 *fs_txn_links(const struct fs_txn *txn, size_t *n)
 {
-	*n = txn->n_links;
-	return txn->links;
+	*n = txn->links.n;
+	return txn->links.ino;
 }
 
 /* ---- numbers ---- */

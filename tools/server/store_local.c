@@ -37,6 +37,8 @@
 #define MAX_OPEN_DEFAULT	512
 #define MIN_BLOB		4096
 #define BLOOM_BITS		10
+#define BLOCK			(16u << 10) /* of a table, before compression */
+#define NEW_TABLES		8	/* that are merged, if they are not large enough before */
 #define MEMTABLE_BLOOM		0.02	/* of it, in size: 10 bits and more of a key */
 #define LZ4			4
 #define OPEN_ROOM		MIB	/* that opening takes: a log, a manifest */
@@ -160,11 +162,13 @@ static rocksdb_options_t *make_options(const struct store_opts *opts, rocksdb_ca
 	rocksdb_options_set_max_open_files(o, opts->max_open ? (int)opts->max_open :
 						       MAX_OPEN_DEFAULT);
 	/*
-	 * A new table has keys from one end to the other, so four of them are merged with the whole
-	 * of the next level: that has about their size then, and not its default of 256 MiB. From
-	 * there on tables are small, for most keys were appended, and a table that overlaps with
-	 * nothing need not be merged; and larger further down, to be fewer.
+	 * A new table has keys from one end to the other, so that several are merged with the whole
+	 * of the next level: when together they have about its size, which is a memtable's and not
+	 * its default of 256 MiB. From there on tables are small, for most keys were appended, and
+	 * a table that overlaps with nothing need not be merged; and larger further down, to be
+	 * fewer.
 	 */
+	rocksdb_options_set_level0_file_num_compaction_trigger(o, NEW_TABLES);
 	rocksdb_options_set_max_bytes_for_level_base(o, buffer);
 	rocksdb_options_set_target_file_size_base(o, 2 * MIB);
 	rocksdb_options_set_target_file_size_multiplier(o, 2);
@@ -193,6 +197,8 @@ static rocksdb_options_t *make_options(const struct store_opts *opts, rocksdb_ca
 	rocksdb_options_set_stats_dump_period_sec(o, 0);
 	rocksdb_options_set_stats_persist_period_sec(o, 0);
 
+	/* each is compressed on its own, and has an entry in the index */
+	rocksdb_block_based_options_set_block_size(table, BLOCK);
 	rocksdb_block_based_options_set_block_cache(table, cache);
 	rocksdb_block_based_options_set_cache_index_and_filter_blocks(table, 1);
 	rocksdb_block_based_options_set_cache_index_and_filter_blocks_with_high_priority(table, 1);
