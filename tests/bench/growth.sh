@@ -29,14 +29,21 @@ synced() {
 	awk -v a="$a" -v b="$b" 'BEGIN { printf "%.6f\n", a + b }'
 }
 
-# settled DIR CMD...: the same, and the server's processor time in the seconds after it
+# less A B SECONDS: is B - A less?
+less() { awk -v a="$1" -v b="$2" -v secs="$3" 'BEGIN { exit !(b - a < secs) }'; }
+
+# settled DIR CMD...: the same, and the server's processor time until it has nothing more to do
 settled() {
-	local secs before
+	local secs before last now
 	secs=$(synced "$@") || return
 	before=$(cputime archil-server)
-	sleep 3
-	awk -v secs="$secs" -v a="$before" -v b="$(cputime archil-server)" \
-		'BEGIN { printf "%.6f\n", secs + b - a }'
+	now=$before
+	while last=$now; do
+		sleep 3
+		now=$(cputime archil-server)
+		! less "$last" "$now" 0.03 || break
+	done
+	awk -v secs="$secs" -v a="$before" -v b="$now" 'BEGIN { printf "%.6f\n", secs + b - a }'
 }
 
 # grown_mount CLIENT OPTIONS DISK: on $GROWN.CLIENT
