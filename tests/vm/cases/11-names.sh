@@ -53,10 +53,10 @@ must sync -f /mnt/b
 echo 2 >/proc/sys/vm/drop_caches
 check 'a name is removed that is read already' halfway /mnt/b/half/in rm /mnt/b/half/in/40
 check 'it does not come back' [ ! -e /mnt/b/half/in/40 ]
-is 'nor in a listing' "$(ls /mnt/b/half/in | wc -l)" 39
+is 'nor in a listing' "$(find /mnt/b/half/in -type f | wc -l)" 39
 echo 2 >/proc/sys/vm/drop_caches
 check 'a name is moved away' halfway /mnt/b/half/in mv /mnt/b/half/in/39 /mnt/b/half/out/new
 check 'it does not come back' [ ! -e /mnt/b/half/in/39 ]
 check 'and is where it went' [ /mnt/b/half/out/new -ef /mnt/b/half/out/39 ]
-is 'nor in a listing' "$(ls /mnt/b/half/in | wc -l)" 38
+is 'nor in a listing' "$(find /mnt/b/half/in -type f | wc -l)" 38
 check 'all of it goes' rm -r /mnt/b/half/in /mnt/b/half/out
