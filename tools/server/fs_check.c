@@ -35,8 +35,7 @@ struct check {
 	u64 inodes;
 	struct check_set released, listed;	/* orphans; those in lists */
 	u64 *reached;		/* REACHED inode numbers, by their low bits */
-	u64 *roots;		/* of delegations, sorted */
-	size_t n_roots, cap_roots;
+	struct fs_inos roots;	/* of delegations; sorted in check_disjoint() */
 };
 
 __attribute__((format(printf, 2, 3)))
@@ -550,22 +549,6 @@ static int check_session(void *ctx, const struct fs_session *session)
 	return 0;
 }
 
-static int add_root(struct check *c, u64 ino)
-{
-	size_t cap = c->cap_roots ? c->cap_roots * 2 : 64;
-	u64 *p;
-
-	if (c->n_roots == c->cap_roots) {
-		p = realloc(c->roots, cap * sizeof(*p));
-		if (!p)
-			return -ENOMEM;
-		c->roots = p;
-		c->cap_roots = cap;
-	}
-	c->roots[c->n_roots++] = ino;
-	return 0;
-}
-
 static int check_deleg(void *ctx, const struct fs_deleg *deleg)
 {
 	bool of_orphan = deleg->flags & FS_DELEG_ORPHAN;
@@ -585,7 +568,7 @@ static int check_deleg(void *ctx, const struct fs_deleg *deleg)
 		      (unsigned long long)deleg->ino,
 		      !r ? "is not there" : of_orphan ? "is not its orphan" : "is an orphan");
 	else if (!of_orphan)
-		r = add_root(c, deleg->ino);
+		r = fs_inos_add(&c->roots, deleg->ino);
 	if (r < 0)
 		return r;
 	return check_session_of(c, "delegation", deleg->number, deleg->session);
@@ -613,24 +596,24 @@ static int cmp(const void *a, const void *b)
 static int check_disjoint(struct check *c)
 {
 	struct fs_chain chain = {};
-	size_t i, j;
+	u64 *root = c->roots.ino;
+	size_t i, j, n = c->roots.n;
 	int err = 0;
 
-	if (c->n_roots)
-		qsort(c->roots, c->n_roots, sizeof(*c->roots), cmp);
-	for (i = 0; !err && i < c->n_roots; i++) {
-		if (i && c->roots[i] == c->roots[i - 1])
-			wrong(c, "inode %llu: has two delegations",
-			      (unsigned long long)c->roots[i]);
-		err = fs_chain(c->view, c->roots[i], &chain);
+	if (n)
+		qsort(root, n, sizeof(*root), cmp);
+	for (i = 0; !err && i < n; i++) {
+		if (i && root[i] == root[i - 1])
+			wrong(c, "inode %llu: has two delegations", (unsigned long long)root[i]);
+		err = fs_chain(c->view, root[i], &chain);
 		if (err == -EBADMSG) {	/* told of already */
 			err = 0;
 			continue;
 		}
 		for (j = 0; !err && j + 1 < chain.n; j++)
-			if (bsearch(&chain.ino[j], c->roots, c->n_roots, sizeof(*c->roots), cmp))
+			if (bsearch(&chain.ino[j], root, n, sizeof(*root), cmp))
 				wrong(c, "inode %llu: its delegation lies in that of inode %llu",
-				      (unsigned long long)c->roots[i],
+				      (unsigned long long)root[i],
 				      (unsigned long long)chain.ino[j]);
 	}
 	fs_chain_free(&chain);
@@ -774,7 +757,7 @@ int fs_check(struct fs_view *view, void (*line)(void *arg, const char *text), vo
 	if (!r)
 		r = check_all(&c);
 out:
-	free(c.roots);
+	free(c.roots.ino);
 	free(c.reached);
 	return r ? r : c.lines;
 }

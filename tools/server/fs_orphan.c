@@ -226,8 +226,10 @@ int fs_reap_next(struct fs_view *view, u64 *released)
 
 /* ---- counting ---- */
 
+/* Keys with this letter; of FS_RELEASED what they list. */
 static int count_keys(struct fs_view *view, enum fs_tag tag, u64 *n)
 {
+	struct fs_released_val list;
 	struct fs_key prefix;
 	struct fs_scan scan;
 	int r;
@@ -236,25 +238,9 @@ static int count_keys(struct fs_view *view, enum fs_tag tag, u64 *n)
 	r = fs_scan_open(view, &prefix, &scan);
 	if (r)
 		return r;
-	for (r = fs_scan_first(&scan, NULL); r > 0; r = fs_scan_next(&scan))
-		(*n)++;
-	fs_scan_close(&scan);
-	return r;
-}
-
-static int count_released(struct fs_view *view, u64 *n)
-{
-	struct fs_released_val val;
-	struct fs_key prefix;
-	struct fs_scan scan;
-	int r;
-
-	fs_key0(&prefix, FS_RELEASED);
-	r = fs_scan_open(view, &prefix, &scan);
-	if (r)
-		return r;
 	for (r = fs_scan_first(&scan, NULL); r > 0; r = fs_scan_next(&scan)) {
-		r = fs_released_decode(scan.val, scan.val_len, &val);
+		if (tag == FS_RELEASED)
+			r = fs_released_decode(scan.val, scan.val_len, &list);
 		if (r < 0)
 			break;
 		*n += r;
@@ -276,7 +262,7 @@ int fs_count(struct fs_view *view, struct fs_counts *counts)
 	int r = count_keys(view, FS_ORPHAN, &counts->orphans);
 
 	if (!r)
-		r = count_released(view, &counts->released);
+		r = count_keys(view, FS_RELEASED, &counts->released);
 	if (!r)
 		r = count_keys(view, FS_INTENT, &counts->intents);
 	return r ? r : store_data_each(view->fs->store, count_data, &counts->data_files);

@@ -73,11 +73,11 @@ struct fs_names {
 	} ahead[FS_AHEAD];
 };
 
-/* Inodes that a transaction collects. */
+/* Inodes that a transaction or a check collects. */
 struct fs_inos {
 	u64 *ino;
 	size_t n, cap;
-	size_t batch;			/* of them when the batch began */
+	size_t batch;			/* of a transaction: how many when the batch began */
 };
 
 struct fs_txn {
