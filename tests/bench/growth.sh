@@ -77,8 +77,9 @@ growth_delegations() {
 		files mkdir "$dir" "$size" "$held" >/dev/null
 		held=$size
 		settle
-		grow deleg-create "$size" "$n" synced "$dir" files create "$dir/d0000000" "$n"
-		rm -rf "$dir"/d0000000/f*
+		# names that were there before would cost more than new ones
+		must mkdir "$dir/d0000000/$size"
+		grow deleg-create "$size" "$n" synced "$dir" files create "$dir/d0000000/$size" "$n"
 		settle
 		grow deleg-grant "$size" 100 files mkdir "$dir" $((first + 100)) "$first"
 		settle
