@@ -88,7 +88,7 @@ result() {
 # reading them again would bring real time in (the programs themselves are pinned)
 warm_tools() {
 	local t
-	for t in tar find ls git rm sh; do
+	for t in tar find ls git rm sh archilctl; do
 		lap "$t" --version >/dev/null 2>&1
 	done
 }
