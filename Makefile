@@ -26,7 +26,7 @@ LDFLAGS_ALL := -pie -Wl,-z,relro,-z,now -pthread $(LDFLAGS)
 PKG = $(shell pkg-config $(1) $(2) 2>/dev/null)
 NL_CFLAGS := $(call PKG,--cflags,libnl-genl-3.0)
 LIBS_lib := -lcrypto -ljansson
-LIBS_archil-server := -lrocksdb -luring $(LIBS_lib)
+LIBS_archil-server := -lrocksdb -luring -lsodium $(LIBS_lib)
 LIBS_archil-agent := -lnl-genl-3 -lnl-3 -luring $(LIBS_lib)
 LIBS_archilctl := $(LIBS_lib)
 LIBS_mount.archil := $(LIBS_lib)
@@ -91,7 +91,7 @@ module:
 
 SRC_san := $(sort $(SRC_lib) tools/mount/mount_opts.c $(filter-out %/main.c,\
 	$(SRC_archil-server) $(SRC_archil-agent) $(SRC_archilctl)))
-SAN_LIBS := -lrocksdb -luring -lnl-genl-3 -lnl-3 $(LIBS_lib)
+SAN_LIBS := -lrocksdb -luring -lsodium -lnl-genl-3 -lnl-3 $(LIBS_lib)
 
 $(BUILD)/san/%.o: %.c
 	@mkdir -p $(@D)

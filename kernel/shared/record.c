@@ -465,8 +465,8 @@ int archil_record_put(void *buf, size_t cap, size_t *pos, const struct archil_re
 /* ---- credit ---- */
 
 /*
- * An inode row and two directory rows (by name, by cookie) with their keys and
- * the engine's overhead; contents and allocations take whole pages.
+ * An inode, an entry and its hash, with a part of what is written again of their
+ * neighbours; contents and allocations take whole pages.
  */
 #define CHARGE_INODE	1024u
 #define CHARGE_NAME	256u

@@ -56,6 +56,42 @@ static void del_key(const struct fs_key *key)
 	end();
 }
 
+/* Makes an item of a pack be this, or go. */
+static void put_item(const struct fs_key *key, unsigned int slot, const void *data, size_t len)
+{
+	struct fs_pack pack = { 0 };
+	struct store_value val;
+	int err;
+
+	begin();
+	err = fs_get(fs_txn_view(txn), key, &val);
+	if (!err)
+		err = fs_pack_load(&pack, &val);
+	ck_assert(!err || err == -ENOENT);
+	ck_assert_int_eq(fs_pack_set(&pack, slot, data, len), 0);
+	ck_assert_int_eq(fs_pack_put(txn, key, &pack), 0);
+	end();
+}
+
+static void put_inode(const struct fs_inode *in)
+{
+	u8 item[FS_INODE_MAX];
+	struct fs_key key;
+
+	fs_key_inode(&key, in->ino);
+	put_item(&key, in->ino % FS_PACK, item, fs_inode_encode(in, item));
+}
+
+static void put_entry(u64 dir, u64 cookie, u64 ino, const char *name)
+{
+	struct fs_entry entry = { .ino = ino, .type = S_IFREG >> 12 };
+	u8 item[FS_ITEM_MAX];
+	struct fs_key key;
+
+	fs_key_entry(&key, dir, cookie);
+	put_item(&key, cookie % FS_PACK, item, fs_entry_encode(&entry, name, strlen(name), item));
+}
+
 /* Of the list with RELEASED in it. */
 static void released_key(struct fs_key *key)
 {
@@ -75,22 +111,18 @@ static void released_key(struct fs_key *key)
 static void key_of(int i, struct fs_key *key)
 {
 	switch (i) {
-	case 0: return fs_key1(key, FS_INODE, FILE_2);
-	case 1: return fs_key1(key, FS_INODE, SUB);
-	case 2: return fs_key_name(key, FS_NAME, DIR, "two", 3);
-	case 3: return fs_key2(key, FS_ENTRY, DIR, 4);
+	case 0: return fs_key2(key, FS_HASH, DIR, 0);
+	case 1: return fs_key2(key, FS_HASH, SUB, 0);
+	case 2: return fs_key_entry(key, DIR, 4);
+	case 3: return fs_key_entry(key, SUB, 4);
 	case 4: return fs_key3(key, FS_LINK, LINKED, SUB, 4);
 	case 5: return fs_key1(key, FS_CONTENT, FILE_1);
 	case 6: return fs_key1(key, FS_CONTENT, SYMLINK);
-	case 7: return fs_key_name(key, FS_XATTR, XATTRED, "user.a", 6);
+	case 7: return fs_key_xattr(key, XATTRED, "user.a", 6);
 	case 8: return fs_key2(key, FS_ORPHAN, deleg.number, OPEN_ORPHAN);
 	case 9: return fs_key1(key, FS_DELEG, deleg.number);
 	case 10: return fs_key1(key, FS_SESSION, deleg.session);
-	case 11: return fs_key1(key, FS_INODE, OPEN_ORPHAN);
-	case 12: return fs_key1(key, FS_INODE, RELEASED);
-	case 13: return fs_key1(key, FS_INODE, DIR);
-	case 14: return fs_key1(key, FS_INODE, 1);
-	case 15: return released_key(key);
+	case 11: return released_key(key);
 	}
 }
 
@@ -105,11 +137,92 @@ START_TEST(a_missing_key_is_found)
 }
 END_TEST
 
+START_TEST(a_missing_inode_is_found)
+{
+	static const u64 inode[] = { 1, DIR, SUB, FILE_2, OPEN_ORPHAN, RELEASED };
+	struct fs_key key;
+
+	fill();
+	fs_key_inode(&key, inode[_i]);
+	put_item(&key, inode[_i] % FS_PACK, NULL, 0);
+	ck_assert_int_gt(damaged(), 0);
+}
+END_TEST
+
+static u32 hash_of(const char *name)
+{
+	return fs_hash(fs, name, strlen(name));
+}
+
+/* What is wrong with entries. */
+static void bend(int i, struct fs_hashed *hashed, size_t *n)
+{
+	struct fs_key key;
+
+	switch (i) {
+	case 0:		/* missing */
+		fs_key_entry(&key, DIR, 4);
+		return put_item(&key, 4 % FS_PACK, NULL, 0);
+	case 1:		/* of nothing */
+		return put_entry(DIR, 99, FILE_2, "stray");
+	case 2:		/* to another inode */
+		return put_entry(DIR, 4, FILE_1, "two");
+	case 3:		/* to none */
+		return put_entry(DIR, 4, 900, "two");
+	case 4:		/* of another name */
+		return put_entry(DIR, 4, FILE_2, "tow");
+	case 5:		/* the same name twice */
+		return put_entry(DIR, 4, FILE_2, "linked");
+	case 6:		/* in what is no directory */
+		return put_entry(FILE_2, 3, FILE_1, "stray");
+	case 7:		/* in what is not there */
+		return put_entry(900, 3, FILE_1, "stray");
+	case 8:		/* a hash too many: of nothing */
+		hashed[(*n)++] = (struct fs_hashed){ .cookie = cpu_to_le64(99) };
+		return;
+	case 9:		/* the same one twice */
+		hashed[*n] = hashed[*n - 1];
+		(*n)++;
+		return;
+	case 10:	/* one too few */
+		(*n)--;
+		return;
+	case 11:	/* of another name */
+		hashed[0].hash ^= cpu_to_le32(1);
+		return;
+	case 12:	/* with another cookie */
+		hashed[0].cookie = cpu_to_le64(99);
+		return;
+	}
+}
+
+START_TEST(a_wrong_entry_is_found)
+{
+	struct fs_hashed hashed[16];
+	struct store_value val;
+	struct fs_key key;
+	size_t n;
+
+	fill();
+	fs_key2(&key, FS_HASH, DIR, 0);
+	begin();
+	ck_assert_int_eq(fs_get(fs_txn_view(txn), &key, &val), 0);
+	ck_assert_int_eq(fs_hashed_decode(&val, &n), 0);
+	ck_assert_uint_eq(n, 4);
+	memcpy(hashed, val.data, val.len);
+	store_value_put(&val);
+	end();
+	bend(_i, hashed, &n);
+	put_key(&key, hashed, n * sizeof(hashed[0]));
+	ck_assert_int_gt(damaged(), 0);
+}
+END_TEST
+
 /* Keys of nothing. */
 static void stray(int i, struct fs_key *key, u8 *val, size_t *len)
 {
-	struct fs_name_val name = { .cookie = cpu_to_le64(99), .ino = cpu_to_le64(FILE_2), .type = 8 };
-	struct fs_entry_val entry = { .ino = cpu_to_le64(FILE_2), .type = 8 };
+	struct fs_hashed hashed = { .hash = cpu_to_le32(hash_of("two")),
+				    .cookie = cpu_to_le64(4) };
 	struct fs_deleg_val inner = { .ino = cpu_to_le64(SUB),
 				      .session = cpu_to_le64(deleg.session) };
 	struct fs_session_val session = { 0 };
@@ -118,14 +231,12 @@ static void stray(int i, struct fs_key *key, u8 *val, size_t *len)
 	*len = 0;
 	switch (i) {
 	case 0:
-		fs_key_name(key, FS_NAME, DIR, "stray", 5);
-		memcpy(val, &name, *len = sizeof(name));
+		fs_key2(key, FS_HASH, DIR, 1);
+		memcpy(val, &hashed, *len = sizeof(hashed));
 		break;
-	case 1:
-		fs_key2(key, FS_ENTRY, DIR, 99);
-		memcpy(val, &entry, sizeof(entry));
-		memcpy(val + sizeof(entry), "stray", 5);
-		*len = sizeof(entry) + 5;
+	case 1:		/* half a one */
+		fs_key2(key, FS_HASH, DIR, 0);
+		memcpy(val, &hashed, *len = sizeof(hashed) / 2);
 		break;
 	case 2:
 		fs_key3(key, FS_LINK, FILE_2, SUB, 99);
@@ -139,10 +250,10 @@ static void stray(int i, struct fs_key *key, u8 *val, size_t *len)
 		*len = 1;
 		break;
 	case 5:
-		fs_key_name(key, FS_XATTR, FILE_2, "user.x", 6);
+		fs_key_xattr(key, FILE_2, "user.x", 6);
 		break;
 	case 6:
-		fs_key_name(key, FS_XATTR, 900, "user.x", 6);
+		fs_key_xattr(key, 900, "user.x", 6);
 		break;
 	case 7:
 		released_key(key);
@@ -167,12 +278,22 @@ static void stray(int i, struct fs_key *key, u8 *val, size_t *len)
 		fs_key0(key, 'z');
 		break;
 	case 13:
-		fs_key_name(key, FS_NAME, FILE_2, "stray", 5);
-		memcpy(val, &name, *len = sizeof(name));
+		fs_key2(key, FS_HASH, FILE_2, 0);
+		memcpy(val, &hashed, *len = sizeof(hashed));
 		break;
-	case 14:
-		fs_key2(key, FS_ENTRY, 900, 3);
+	case 14:	/* items that are none */
+		fs_key_entry(key, DIR_2, 3);
 		*len = 20;
+		break;
+	case 19:	/* nothing in it */
+		fs_key_entry(key, DIR_2, 3);
+		break;
+	case 20:
+		fs_key_inode(key, 900);
+		*len = 20;
+		break;
+	case 21:
+		fs_key_inode(key, 900);
 		break;
 	case 15:	/* nothing in it */
 		released_key(key);
@@ -224,24 +345,21 @@ static void twist(int i, struct fs_inode *in)
 	case 6: in->xattr_bytes = 5; break;
 	case 7: in->mode = S_IFIFO; break;
 	case 8: in->parent = SUB; break;
+	case 9: in->splits = FS_SPLITS_MAX; break;
 	}
 }
 
 START_TEST(a_wrong_inode_is_found)
 {
-	struct fs_inode_val val;
 	struct fs_inode in;
 	struct fs_view *view;
-	struct fs_key key;
 
 	fill();
 	view = fs_view_get(fs);
 	ck_assert_int_eq(fs_inode_read(view, DIR, &in), 0);
 	fs_view_put(view);
 	twist(_i, &in);
-	fs_inode_encode(&in, &val);
-	fs_key1(&key, FS_INODE, DIR);
-	put_key(&key, &val, sizeof(val));
+	put_inode(&in);
 	ck_assert_int_gt(damaged(), 0);
 }
 END_TEST
@@ -296,9 +414,11 @@ int main(void)
 {
 	TCase *tc = tcase_create("fs_check");
 
-	tcase_add_loop_test(tc, a_missing_key_is_found, 0, 16);
-	tcase_add_loop_test(tc, a_stray_key_is_found, 0, 19);
-	tcase_add_loop_test(tc, a_wrong_inode_is_found, 0, 9);
+	tcase_add_loop_test(tc, a_missing_key_is_found, 0, 12);
+	tcase_add_loop_test(tc, a_missing_inode_is_found, 0, 6);
+	tcase_add_loop_test(tc, a_wrong_entry_is_found, 0, 13);
+	tcase_add_loop_test(tc, a_stray_key_is_found, 0, 22);
+	tcase_add_loop_test(tc, a_wrong_inode_is_found, 0, 10);
 	tcase_add_loop_test(tc, wrong_counters_are_found, 0, 4);
 	tcase_add_loop_test(tc, a_data_file_of_nothing_is_found, 0, 2);
 	return run_disk_tests(tc, "fs_check");

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 /* A disk's namespace: format, open, views, and access to keys. */
 #include <stdlib.h>
+#include <sys/random.h>
 
 #include "fs_priv.h"
 
@@ -47,6 +48,39 @@ int fs_has(struct fs_view *view, const struct fs_key *key)
 		return err == -ENOENT ? 0 : err;
 	store_value_put(&val);
 	return 1;
+}
+
+int fs_item_get(struct fs_view *view, const struct fs_key *key, unsigned int slot,
+		struct store_value *val, struct fs_item *item)
+{
+	int r = fs_get(view, key, val);
+
+	if (r)
+		return r;
+	r = fs_pack_find(val->data, val->len, slot, item);
+	if (r > 0)
+		return 0;
+	store_value_put(val);
+	return r ? r : -ENOENT;
+}
+
+int fs_pack_load(struct fs_pack *pack, struct store_value *val)
+{
+	int err = 0;
+
+	if (val->len <= sizeof(pack->b)) {
+		memcpy(pack->b, val->data, val->len);
+		pack->len = val->len;
+	} else {
+		err = -EBADMSG;
+	}
+	store_value_put(val);
+	return err;
+}
+
+int fs_pack_put(struct fs_txn *txn, const struct fs_key *key, const struct fs_pack *pack)
+{
+	return pack->len ? fs_put(txn, key, pack->b, pack->len) : fs_del(txn, key);
 }
 
 int fs_scan_open(struct fs_view *view, const struct fs_key *prefix, struct fs_scan *scan)
@@ -99,11 +133,8 @@ int fs_scan_next(struct fs_scan *scan)
 
 /* ---- a disk ---- */
 
-static void disk_encode(const struct scram_verifier *verifier, u64 created,
-			struct fs_disk_val *val)
+static void set_verifier(struct fs_disk_val *val, const struct scram_verifier *verifier)
 {
-	val->version = cpu_to_le32(FS_FORMAT_VERSION);
-	val->created = cpu_to_le64(created);
 	memcpy(val->salt, verifier->salt, sizeof(val->salt));
 	memcpy(val->stored_key, verifier->stored_key, sizeof(val->stored_key));
 	memcpy(val->server_key, verifier->server_key, sizeof(val->server_key));
@@ -150,14 +181,20 @@ int fs_format(struct store *store, const struct scram_verifier *verifier, u64 no
 		.mode = DISK_MODE,
 		.nlink = 2,
 	};
+	struct fs_disk_val disk = {
+		.version = cpu_to_le32(FS_FORMAT_VERSION),
+		.created = cpu_to_le64(now),
+	};
 	struct fs_counters_val counters_val;
-	struct fs_inode_val root_val;
+	struct fs_pack pack = { 0 };
+	u8 root_item[FS_INODE_MAX];
 	struct store_batch *batch;
 	struct store_value val;
-	struct fs_disk_val disk;
 	struct fs_key key;
 	int err;
 
+	if (getrandom(disk.hash_key, sizeof(disk.hash_key), 0) != sizeof(disk.hash_key))
+		return -EIO;
 	fs_key0(&key, FS_DISK);
 	err = store_get(store, NULL, key.b, key.len, &val);
 	if (!err) {
@@ -171,7 +208,7 @@ int fs_format(struct store *store, const struct scram_verifier *verifier, u64 no
 		return -ENOMEM;
 	root.change = store_batch_nr(batch);
 
-	disk_encode(verifier, now, &disk);
+	set_verifier(&disk, verifier);
 	err = put(batch, &key, &disk, sizeof(disk));
 	if (err)
 		goto out_batch;
@@ -180,14 +217,31 @@ int fs_format(struct store *store, const struct scram_verifier *verifier, u64 no
 	err = put(batch, &key, &counters_val, sizeof(counters_val));
 	if (err)
 		goto out_batch;
-	fs_key1(&key, FS_INODE, ARCHIL_INO_ROOT);
-	fs_inode_encode(&root, &root_val);
-	err = put(batch, &key, &root_val, sizeof(root_val));
+	fs_key_inode(&key, ARCHIL_INO_ROOT);
+	err = fs_pack_set(&pack, ARCHIL_INO_ROOT % FS_PACK, root_item,
+			  fs_inode_encode(&root, root_item));
+	if (!err)
+		err = put(batch, &key, pack.b, pack.len);
 	if (err)
 		goto out_batch;
 	err = store_batch_commit(batch);
 out_batch:
 	store_batch_free(batch);
+	return err;
+}
+
+static int disk_get(struct fs_view *view, struct fs_disk_val *disk)
+{
+	struct store_value val;
+	struct fs_key key;
+	int err;
+
+	fs_key0(&key, FS_DISK);
+	err = fs_get(view, &key, &val);
+	if (err)
+		return err;
+	err = disk_decode(&val, disk);
+	store_value_put(&val);
 	return err;
 }
 
@@ -199,12 +253,7 @@ int fs_disk_info(struct fs_view *view, struct fs_disk_info *info)
 	struct fs_key key;
 	int err;
 
-	fs_key0(&key, FS_DISK);
-	err = fs_get(view, &key, &val);
-	if (err)
-		return err;
-	err = disk_decode(&val, &disk);
-	store_value_put(&val);
+	err = disk_get(view, &disk);
 	if (err)
 		return err;
 	if (view->txn) {
@@ -232,15 +281,14 @@ int fs_disk_info(struct fs_view *view, struct fs_disk_info *info)
 
 int fs_set_verifier(struct fs_txn *txn, const struct scram_verifier *verifier)
 {
-	struct fs_disk_info info;
 	struct fs_disk_val val;
 	struct fs_key key;
 	int err;
 
-	err = fs_disk_info(&txn->view, &info);
+	err = disk_get(&txn->view, &val);
 	if (err)
 		return err;
-	disk_encode(verifier, info.created, &val);
+	set_verifier(&val, verifier);
 	fs_key0(&key, FS_DISK);
 	return fs_put(txn, &key, &val, sizeof(val));
 }
@@ -249,7 +297,7 @@ int fs_set_verifier(struct fs_txn *txn, const struct scram_verifier *verifier)
 static int load(struct fs *fs)
 {
 	struct fs_txn *txn = &fs->txn;
-	struct fs_disk_info info;
+	struct fs_disk_val disk;
 	struct store_statfs st;
 	struct store_value val;
 	struct fs_view *view;
@@ -263,9 +311,10 @@ static int load(struct fs *fs)
 	view = fs_view_get(fs);
 	if (!view)
 		return -ENOMEM;
-	err = fs_disk_info(view, &info);
+	err = disk_get(view, &disk);
 	if (err)
 		goto out_view;
+	memcpy(fs->hash_key, disk.hash_key, sizeof(fs->hash_key));
 	fs_key0(&key, FS_COUNTERS);
 	err = fs_get(view, &key, &val);
 	if (err)
@@ -292,7 +341,7 @@ int fs_open(struct store *store, struct fs **fsp)
 	txn->fs = fs;
 	txn->view.fs = fs;
 	txn->view.txn = txn;
-	SLIST_INIT(&txn->dirty);
+	LIST_INIT(&txn->dirty);
 	STAILQ_INIT(&txn->intents);
 	STAILQ_INIT(&txn->batch_intents);
 	err = fs_nodes_init(txn);
@@ -329,6 +378,7 @@ void fs_close(struct fs *fs)
 	free(fs->txn.bucket);
 	free(fs->txn.links.ino);
 	free(fs->txn.released.ino);
+	free(fs->txn.bucket_used.item);
 	if (fs->current)
 		fs_view_put(fs->current);
 	if (fs->batch)

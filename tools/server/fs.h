@@ -34,7 +34,7 @@ struct fs;
 struct fs_txn;
 struct fs_view;
 
-#define FS_FORMAT_VERSION	2
+#define FS_FORMAT_VERSION	3
 #define FS_LINK_MAX		65000	/* links of one file; EMLINK */
 
 /* ---- a disk ---- */

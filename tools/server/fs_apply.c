@@ -116,7 +116,7 @@ static int op_xattr(struct fs_op *op)
 	err = find_node(op, false, &node);
 	if (err || op->refused)
 		return err;
-	fs_key_name(&key, FS_XATTR, rec->ino, rec->name, rec->name_len);
+	fs_key_xattr(&key, rec->ino, rec->name, rec->name_len);
 	there = fs_has(&op->txn->view, &key);
 	if (there < 0)
 		return there;

@@ -6,7 +6,7 @@
  *  1. An inode: its home entry leads to it, its links are as many as it counts,
  *     its contents and xattrs are as long as it says; a directory's entries are
  *     as many as it counts; an orphan has its key or is in a list, and nothing leads to it.
- *  2. An entry stands in both orders and leads to an inode that knows of it.
+ *  2. An entry stands in both orders, by cookie and by hash, and leads to an inode that knows of it.
  *  3. Every directory is reached from the root.
  *  4. What belongs to an inode, a session or a delegation has one.
  *  5. Delegations are disjoint. Counters are above all that was given out.
@@ -80,22 +80,43 @@ static int inode_of(struct check *c, u64 ino, struct fs_inode *in)
 	return err ? err : 1;
 }
 
+/*
+ * Calls fn for each item of the pack that scan stands on; @before: numbers in its key before
+ * the pack's own. Return: 0, 1 (it is malformed from somewhere on), or an error of fn's.
+ */
+static int each_item(struct check *c, const struct fs_scan *scan, unsigned int before,
+		     int (*fn)(struct check *c, u64 nr, const struct fs_item *item, void *arg),
+		     void *arg)
+{
+	u64 first = fs_key_nr(scan->key, scan->key_len, before) * FS_PACK;
+	struct fs_item item;
+	size_t pos = 0;
+	int r;
+
+	while ((r = fs_pack_next(scan->val, scan->val_len, &pos, &item)) > 0) {
+		r = fn(c, first + item.slot, &item, arg);
+		if (r)
+			return r;
+	}
+	return r || !pos;
+}
+
 /* Does the entry at (dir, cookie) lead to ino? 1, 0 or an error. */
 static int leads_to(struct check *c, u64 dir, u64 cookie, u64 ino)
 {
-	struct fs_entry_val val = {};
-	struct store_value raw;
-	struct fs_key key;
+	struct fs_entry entry;
+	struct store_value val;
+	const char *name;
+	size_t len;
 	int err;
 
-	fs_key2(&key, FS_ENTRY, dir, cookie);
-	err = fs_get(c->view, &key, &raw);
+	err = fs_entry_at(c->view, dir, cookie, &val, &entry, &name, &len);
+	if (err == -ENOENT || err == -EBADMSG)
+		return 0;
 	if (err)
-		return err == -ENOENT ? 0 : err;
-	if (raw.len > sizeof(val))
-		memcpy(&val, raw.data, sizeof(val));
-	store_value_put(&raw);
-	return le64_to_cpu(val.ino) == ino;
+		return err;
+	store_value_put(&val);
+	return entry.ino == ino;
 }
 
 /* ---- inodes ---- */
@@ -234,7 +255,7 @@ static int check_xattrs(struct check *c, const struct fs_inode *in)
 
 struct dir {
 	const struct fs_inode *in;
-	u64 entries;
+	u64 entries, hashed;
 	u32 dirs;
 };
 
@@ -270,29 +291,19 @@ static int check_child(struct check *c, const struct fs_entry *entry)
 	return 0;
 }
 
-static int check_entry(struct check *c, const struct fs_scan *scan, void *arg)
+static int check_entry(struct check *c, u64 cookie, const struct fs_item *item, void *arg)
 {
 	struct dir *dir = arg;
-	struct fs_entry entry = {
-		.dir = dir->in->ino,
-		.cookie = fs_key_nr(scan->key, scan->key_len, 1),
-	};
-	struct fs_entry by_name;
-	struct fs_entry_val val;
+	struct fs_entry entry = { .dir = dir->in->ino, .cookie = cookie }, by_name;
 	const char *name;
 	size_t len;
 	int err;
 
-	if (scan->val_len <= sizeof(val) || scan->val_len > sizeof(val) + ARCHIL_NAME_LEN) {
+	if (fs_entry_decode(item, &entry, &name, &len)) {
 		wrong(c, "directory %llu: entry %llu is malformed",
 		      (unsigned long long)entry.dir, (unsigned long long)entry.cookie);
 		return 0;
 	}
-	memcpy(&val, scan->val, sizeof(val));
-	entry.ino = le64_to_cpu(val.ino);
-	entry.type = val.type;
-	name = (const char *)scan->val + sizeof(val);
-	len = scan->val_len - sizeof(val);
 	dir->entries++;
 	dir->dirs += entry.type == S_IFDIR >> 12;
 	if (!archil_name_ok(name, len))
@@ -302,14 +313,40 @@ static int check_entry(struct check *c, const struct fs_scan *scan, void *arg)
 		wrong(c, "directory %llu: entry %llu is above the next to be given, %llu",
 		      (unsigned long long)entry.dir, (unsigned long long)entry.cookie,
 		      (unsigned long long)dir->in->next_cookie);
-	err = fs_entry_find(c->view, entry.dir, name, len, &by_name);
+	err = fs_entry_find(c->view, dir->in, name, len, &by_name);
 	if (err && err != -ENOENT && err != -EBADMSG)
 		return err;
-	if (err || by_name.cookie != entry.cookie || by_name.ino != entry.ino ||
-	    by_name.type != entry.type)
+	if (err || by_name.cookie != entry.cookie)
 		wrong(c, "directory %llu: entry %llu is not found by its name",
 		      (unsigned long long)entry.dir, (unsigned long long)entry.cookie);
 	return check_child(c, &entry);
+}
+
+static int check_entries(struct check *c, const struct fs_scan *scan, void *arg)
+{
+	struct dir *dir = arg;
+	int r = each_item(c, scan, 1, check_entry, dir);
+
+	if (r <= 0)
+		return r;
+	wrong(c, "directory %llu: a pack of its entries is malformed",
+	      (unsigned long long)dir->in->ino);
+	return 0;
+}
+
+/* When each entry was found, and there are as many, they are these. */
+static int count_hashed(struct check *c, const struct fs_scan *scan, void *arg)
+{
+	struct store_value val = { .data = scan->val, .len = scan->val_len };
+	struct dir *dir = arg;
+	size_t n;
+
+	if (fs_hashed_decode(&val, &n))
+		wrong(c, "directory %llu: a bucket of its names is malformed",
+		      (unsigned long long)dir->in->ino);
+	else
+		dir->hashed += n;
+	return 0;
 }
 
 /* From a directory up to one that is known to be reached. */
@@ -342,9 +379,17 @@ static int check_dir(struct check *c, const struct fs_inode *in)
 	int r;
 
 	fs_key1(&prefix, FS_ENTRY, in->ino);
-	r = walk(c, &prefix, check_entry, &dir);
+	r = walk(c, &prefix, check_entries, &dir);
 	if (r)
 		return r;
+	fs_key1(&prefix, FS_HASH, in->ino);
+	r = walk(c, &prefix, count_hashed, &dir);
+	if (r)
+		return r;
+	if (dir.hashed != dir.entries)
+		wrong(c, "directory %llu: has %llu names for %llu entries",
+		      (unsigned long long)in->ino, (unsigned long long)dir.hashed,
+		      (unsigned long long)dir.entries);
 	if (dir.entries != in->entries || (orphan && dir.entries))
 		wrong(c, "directory %llu: counts %llu entries, has %llu",
 		      (unsigned long long)in->ino, (unsigned long long)in->entries,
@@ -357,14 +402,13 @@ static int check_dir(struct check *c, const struct fs_inode *in)
 	return check_reached(c, in);
 }
 
-static int check_inode(struct check *c, const struct fs_scan *scan, void *arg)
+static int check_inode(struct check *c, u64 ino, const struct fs_item *item, void *arg)
 {
-	u64 ino = fs_key_nr(scan->key, scan->key_len, 0);
 	struct fs_inode in;
 	int r;
 
 	c->inodes++;
-	if (fs_inode_decode(ino, scan->val, scan->val_len, &in)) {
+	if (fs_inode_decode(ino, item->data, item->len, &in)) {
 		wrong(c, "inode %llu: malformed", (unsigned long long)ino);
 		return 0;
 	}
@@ -388,10 +432,22 @@ static int check_inode(struct check *c, const struct fs_scan *scan, void *arg)
 	return r;
 }
 
+static int check_inodes(struct check *c, const struct fs_scan *scan, void *arg)
+{
+	int r = each_item(c, scan, 0, check_inode, arg);
+
+	if (r <= 0)
+		return r;
+	wrong(c, "a pack of inodes, from %llu on, is malformed",
+	      (unsigned long long)fs_key_nr(scan->key, scan->key_len, 0) * FS_PACK);
+	return 0;
+}
+
 /* ---- what must have an inode ---- */
 
 struct owner {
 	const char *what;
+	bool dir;	/* that is a directory */
 	u64 last;	/* the last inode asked for, and whether it was there */
 	int there;
 	struct fs_inode in;
@@ -415,45 +471,24 @@ static int check_belongs(struct check *c, const struct fs_scan *scan, void *arg)
 
 	if (r < 0)
 		return r;
-	if (!r && (ino != before || !ino))
+	if (ino == before && ino)
+		return 0;
+	if (!r)
 		wrong(c, "inode %llu: has %s, but is not there", (unsigned long long)ino,
 		      owner->what);
-	return 0;
-}
-
-static int check_name(struct check *c, const struct fs_scan *scan, void *arg)
-{
-	struct owner *owner = arg;
-	u64 dir = fs_key_nr(scan->key, scan->key_len, 0);
-	struct fs_entry entry;
-	int r = look_up(c, owner, dir);
-
-	if (r < 0)
-		return r;
-	if (!r || !S_ISDIR(owner->in.mode)) {
-		wrong(c, "inode %llu: has entries, but is no directory", (unsigned long long)dir);
-		return 0;
-	}
-	if (fs_name_decode(dir, scan->val, scan->val_len, &entry)) {
-		wrong(c, "directory %llu: a name in it is malformed", (unsigned long long)dir);
-		return 0;
-	}
-	r = leads_to(c, dir, entry.cookie, entry.ino);
-	if (r < 0)
-		return r;
-	if (!r)
-		wrong(c, "directory %llu: a name leads to entry %llu, which is not there",
-		      (unsigned long long)dir, (unsigned long long)entry.cookie);
+	else if (owner->dir && !S_ISDIR(owner->in.mode))
+		wrong(c, "inode %llu: has %s, but is no directory", (unsigned long long)ino,
+		      owner->what);
 	return 0;
 }
 
 static int check_owned(struct check *c, enum fs_tag tag, const char *what)
 {
-	struct owner owner = { .what = what };
+	struct owner owner = { .what = what, .dir = tag == FS_ENTRY || tag == FS_HASH };
 	struct fs_key prefix;
 
 	fs_key0(&prefix, tag);
-	return walk(c, &prefix, tag == FS_NAME ? check_name : check_belongs, &owner);
+	return walk(c, &prefix, check_belongs, &owner);
 }
 
 /* It stands among the orphans: kept open by a delegation, or released then. */
@@ -681,7 +716,7 @@ static int check_data(void *arg, uint64_t ino, uint64_t bytes)
 
 static int check_tags(struct check *c)
 {
-	static const char known[] = "CDcdeilnoprstxy";
+	static const char known[] = "CDcdehiloprstxy";
 	struct store_iter *it;
 	const char *key;
 	u8 next = 1;
@@ -710,8 +745,8 @@ static int check_all(struct check *c)
 		enum fs_tag tag;
 		const char *what;
 	} owned[] = {
-		{ FS_NAME, "entries" },
 		{ FS_ENTRY, "entries" },
+		{ FS_HASH, "names" },
 		{ FS_LINK, "links" },
 		{ FS_CONTENT, "contents" },
 		{ FS_XATTR, "xattrs" },
@@ -721,7 +756,7 @@ static int check_all(struct check *c)
 	int r;
 
 	fs_key0(&prefix, FS_INODE);
-	r = walk(c, &prefix, check_inode, NULL);
+	r = walk(c, &prefix, check_inodes, NULL);
 	for (i = 0; !r && i < ARRAY_SIZE(owned); i++)
 		r = check_owned(c, owned[i].tag, owned[i].what);
 	if (!r)

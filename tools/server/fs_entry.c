@@ -1,149 +1,212 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * Entries by name.
+ * Entries: in packs, by their cookies; and found by name, by way of the hash table.
  *
- * A directory that is emptied mostly is in the order of its cookies. To find each name by itself
- * is a search in every level of the engine, so the committer reads ahead:
- *
- * 1. When FS_RUN names in a row were found where a walk would come to them, the entries of the
- *    directory's next FS_AHEAD cookies are read, as they are committed.
- * 2. Such an entry is what a search would find while the transaction has not changed that
- *    name, which is looked at first.
- * 3. They are forgotten with the transaction, after which others may be committed.
+ * 1. The committer keeps the pack that it used last, and puts it into its batch when it comes to
+ *    another: what changes a directory mostly goes through it in the order of its cookies. So it
+ *    does with the bucket (fs_hash.c). At the end of a batch, and before somebody reads entries in
+ *    its view, they are put there: fs_names_settle().
+ * 2. A directory is *bare* while none of its names is committed: then only the batch is asked.
  */
 #include "fs_priv.h"
 
-static int decode(u64 dir, struct store_value *val, struct fs_entry *entry)
+int fs_entry_at(struct fs_view *view, u64 dir, u64 cookie, struct store_value *val,
+		struct fs_entry *entry, const char **name, size_t *len)
 {
-	int err = fs_name_decode(dir, val->data, val->len, entry);
+	struct fs_item item;
+	struct fs_key key;
+	int err;
 
-	store_value_put(val);
+	err = view->txn ? fs_names_settle(view->txn) : 0;
+	if (err)
+		return err;
+	fs_key_entry(&key, dir, cookie);
+	err = fs_item_get(view, &key, cookie % FS_PACK, val, &item);
+	if (err)
+		return err;
+	entry->dir = dir;
+	entry->cookie = cookie;
+	err = fs_entry_decode(&item, entry, name, len);
+	if (err)
+		store_value_put(val);
 	return err;
 }
 
-static int find(struct fs_view *view, u64 dir, const struct fs_key *key, struct fs_entry *entry)
+/* Is it of that name? -ENOENT: no. */
+static int at_is(struct fs_view *view, u64 dir, u64 cookie, const char *name, size_t len,
+		 struct fs_entry *entry)
 {
 	struct store_value val;
-	int err = fs_get(view, key, &val);
+	const char *has;
+	size_t has_len;
+	int err;
 
-	return err ? err : decode(dir, &val, entry);
+	err = fs_entry_at(view, dir, cookie, &val, entry, &has, &has_len);
+	if (err)
+		return err == -ENOENT ? -EBADMSG : err;
+	if (has_len != len || memcmp(has, name, len))
+		err = -ENOENT;
+	store_value_put(&val);
+	return err;
 }
 
-int fs_entry_find(struct fs_view *view, u64 dir, const char *name, size_t len,
+int fs_entry_find(struct fs_view *view, const struct fs_inode *dir, const char *name, size_t len,
 		  struct fs_entry *entry)
 {
-	struct fs_key key;
+	const struct fs_hashed *item;
+	struct store_value val;
+	size_t i, n;
+	u32 hash;
+	int err;
 
-	if (!len || len > ARCHIL_NAME_LEN)
+	if (!len || len > ARCHIL_NAME_LEN || !dir->entries)
 		return -ENOENT;
-	fs_key_name(&key, FS_NAME, dir, name, len);
-	return find(view, dir, &key, entry);
+	hash = fs_hash(view->fs, name, len);
+	err = fs_hash_get(view, dir, hash, &val, &n);
+	if (err)
+		return err;
+	item = val.data;
+	err = -ENOENT;
+	for (i = 0; i < n && err == -ENOENT; i++)
+		if (le32_to_cpu(item[i].hash) == hash)
+			err = at_is(view, dir->ino, le64_to_cpu(item[i].cookie), name, len, entry);
+	store_value_put(&val);
+	return err;
 }
 
-/* ---- ahead ---- */
+/* ---- the committer's ---- */
 
-void fs_names_forget(struct fs_names *names)
+static int settle(struct fs_txn *txn)
 {
-	names->n = 0;
-	names->run = 0;
-	names->dir = 0;
+	struct fs_pack_used *used = &txn->pack_used;
+
+	if (!used->dirty)
+		return 0;
+	used->dirty = false;
+	return fs_pack_put(txn, &used->key, &used->pack);
 }
 
-/* What cannot be read is told to who looks for it. */
-static void read_ahead(struct fs_names *names, struct fs_view *view)
+int fs_names_settle(struct fs_txn *txn)
 {
-	struct fs_entry_val val;
-	struct fs_key from, end;
-	struct fs_scan scan;
-	struct fs_ahead *at;
-	int r;
+	int err = settle(txn);
 
-	names->n = names->pos = 0;
-	fs_key2(&from, FS_ENTRY, names->dir, names->cookie + 1);
-	fs_key2(&end, FS_ENTRY, names->dir, names->cookie + 1 + FS_AHEAD);
-	if (fs_scan_open_range(view, &from, &end, &scan))
-		return;
-	for (r = fs_scan_first(&scan, NULL); r > 0 && names->n < FS_AHEAD; r = fs_scan_next(&scan)) {
-		if (scan.val_len <= sizeof(val) || scan.val_len > sizeof(val) + ARCHIL_NAME_LEN)
-			break;
-		at = &names->ahead[names->n++];
-		memcpy(&val, scan.val, sizeof(val));
-		at->entry = (struct fs_entry){
-			.dir = names->dir,
-			.cookie = fs_key_nr(scan.key, scan.key_len, 1),
-			.ino = le64_to_cpu(val.ino),
-			.type = val.type,
-		};
-		at->len = scan.val_len - sizeof(val);
-		memcpy(at->name, scan.val + sizeof(val), at->len);
-	}
-	fs_scan_close(&scan);
+	return err ? err : fs_hash_settle(txn);
 }
 
-/* Found: at its place in a run? */
-static void found(struct fs_txn *txn, const struct fs_entry *entry)
+void fs_names_forget(struct fs_txn *txn)
 {
-	struct fs_names *names = &txn->names;
-	struct fs_view *view;
-
-	if (names->dir == entry->dir && fs_follows(names->cookie, entry->cookie))
-		names->run++;
-	else
-		fs_names_forget(names);
-	names->dir = entry->dir;
-	names->cookie = entry->cookie;
-	if (names->run < FS_RUN || names->pos < names->n)
-		return;
-	view = fs_view_get(txn->fs);
-	if (!view)
-		return;
-	read_ahead(names, view);
-	fs_view_put(view);
+	txn->pack_used.key.len = 0;
+	txn->pack_used.dirty = false;
+	fs_hash_forget(&txn->bucket_used);
 }
 
-static bool find_ahead(struct fs_names *names, u64 dir, const char *name, size_t len,
-		       struct fs_entry *entry)
+int fs_node_names_get(struct fs_txn *txn, struct fs_node *dir, const struct fs_key *key,
+		      struct store_value *val)
 {
-	const struct fs_ahead *at;
-	unsigned int i;
+	int err;
 
-	if (names->dir != dir)
-		return false;
-	for (i = names->pos; i < names->n; i++) {
-		at = &names->ahead[i];
-		if (at->len == len && !memcmp(at->name, name, len)) {
-			*entry = at->entry;
-			names->pos = i + 1;
-			names->cookie = entry->cookie;
-			return true;
-		}
-	}
-	return false;
+	if (dir->bare != txn->nr)
+		return fs_get(&txn->view, key, val);
+	err = fs_get_own(txn, key, val);
+	return err == -ENODATA ? -ENOENT : err;
+}
+
+/* Makes the pack of a cookie the one that is used. */
+static int use(struct fs_txn *txn, struct fs_node *dir, u64 cookie)
+{
+	struct fs_pack_used *used = &txn->pack_used;
+	struct store_value val;
+	struct fs_key key;
+	int err;
+
+	fs_key_entry(&key, dir->in.ino, cookie);
+	if (used->key.len == key.len && !memcmp(used->key.b, key.b, key.len))
+		return 0;
+	err = settle(txn);
+	if (err)
+		return err;
+	used->key.len = 0;
+	err = fs_node_names_get(txn, dir, &key, &val);
+	if (!err)
+		err = fs_pack_load(&used->pack, &val);
+	else if (err == -ENOENT)
+		err = used->pack.len = 0;
+	if (!err)
+		used->key = key;
+	return err;
+}
+
+/* The entry of that cookie is what is given; without a length there is none. */
+static int set(struct fs_txn *txn, struct fs_node *dir, u64 cookie, const u8 *data, size_t len)
+{
+	struct fs_pack_used *used = &txn->pack_used;
+	int err = use(txn, dir, cookie);
+
+	if (!err)
+		err = fs_pack_set(&used->pack, cookie % FS_PACK, data, len);
+	if (!err)
+		used->dirty = true;
+	return err;
 }
 
 int fs_node_entry(struct fs_txn *txn, struct fs_node *dir, const char *name, size_t len,
 		  struct fs_entry *entry)
 {
-	u64 ino = dir->in.ino;
-	struct store_value val;
-	struct fs_key key;
-	int err;
+	const struct fs_bucket *bucket = &txn->bucket_used;
+	const struct fs_pack *pack = &txn->pack_used.pack;
+	struct fs_item item;
+	const char *has;
+	size_t i, has_len;
+	u32 hash;
+	int r;
 
 	if (!len || len > ARCHIL_NAME_LEN)
 		return -ENOENT;
-	fs_key_name(&key, FS_NAME, ino, name, len);
 	/* empty, and not yet changed in this transaction */
 	if (!dir->in.entries && dir->in.change != txn->nr)
 		dir->bare = txn->nr;
-	err = fs_get_own(txn, &key, &val);
-	if (!err)
-		return decode(ino, &val, entry);
-	if (err != -ENODATA || dir->bare == txn->nr)
-		return -ENOENT;
-	if (find_ahead(&txn->names, ino, name, len, entry))
-		return 0;
-	err = find(&txn->view, ino, &key, entry);
-	if (!err)
-		found(txn, entry);
-	return err;
+	hash = fs_hash(txn->fs, name, len);
+	r = fs_hash_use(txn, dir, hash);
+	for (i = 0; !r && i < bucket->n; i++) {
+		if (le32_to_cpu(bucket->item[i].hash) != hash)
+			continue;
+		entry->dir = dir->in.ino;
+		entry->cookie = le64_to_cpu(bucket->item[i].cookie);
+		r = use(txn, dir, entry->cookie);
+		if (r)
+			break;
+		r = fs_pack_find(pack->b, pack->len, entry->cookie % FS_PACK, &item);
+		r = r > 0 ? fs_entry_decode(&item, entry, &has, &has_len) : -EBADMSG;
+		if (!r && has_len == len && !memcmp(has, name, len))
+			return 0;
+	}
+	return r ? r : -ENOENT;
+}
+
+int fs_node_enter(struct fs_txn *txn, struct fs_node *dir, const struct fs_entry *entry,
+		  const char *name, size_t len)
+{
+	int err;
+
+	dir->in.entries++;
+	err = fs_node_reenter(txn, dir, entry, name, len);
+	return err ? err : fs_hash_add(txn, dir, fs_hash(txn->fs, name, len), entry->cookie);
+}
+
+int fs_node_reenter(struct fs_txn *txn, struct fs_node *dir, const struct fs_entry *entry,
+		    const char *name, size_t len)
+{
+	u8 buf[FS_ITEM_MAX];
+
+	return set(txn, dir, entry->cookie, buf, fs_entry_encode(entry, name, len, buf));
+}
+
+int fs_node_leave(struct fs_txn *txn, struct fs_node *dir, const struct fs_entry *entry,
+		  const char *name, size_t len)
+{
+	int err;
+
+	dir->in.entries--;
+	err = set(txn, dir, entry->cookie, NULL, 0);
+	return err ? err : fs_hash_del(txn, dir, fs_hash(txn->fs, name, len), entry->cookie);
 }

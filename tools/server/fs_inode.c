@@ -88,70 +88,56 @@ static void node_free(struct fs_txn *txn, struct fs_node *node)
 static int inode_load(struct fs_view *view, u64 ino, struct fs_inode *in)
 {
 	struct store_value val;
+	struct fs_item item;
 	struct fs_key key;
 	int err;
 
-	fs_key1(&key, FS_INODE, ino);
-	err = fs_get(view, &key, &val);
+	fs_key_inode(&key, ino);
+	err = fs_item_get(view, &key, ino % FS_PACK, &val, &item);
 	if (err)
 		return err == -ENOENT ? -ESTALE : err;
-	err = fs_inode_decode(ino, val.data, val.len, in);
+	err = fs_inode_decode(ino, item.data, item.len, in);
 	store_value_put(&val);
 	return err;
 }
 
-/* The inodes from this number on that the cache does not have. */
-static int load_ahead(struct fs_txn *txn, u64 ino)
+/*
+ * One that is not in the cache, and all that share its pack: who goes through a tree mostly
+ * goes through numbers in order. What is wrong with one of these is told to who looks for it.
+ */
+static int load(struct fs_txn *txn, u64 ino, struct fs_node **nodep)
 {
-	struct fs_key from, end;
-	struct fs_scan scan;
+	struct fs_node *node, *found = NULL;
+	struct store_value val;
+	struct fs_item item;
 	struct fs_inode in;
+	struct fs_key key;
+	size_t pos = 0;
 	u64 nr;
 	int r;
 
-	fs_key1(&from, FS_INODE, ino);
-	fs_key1(&end, FS_INODE, ino + FS_AHEAD);
-	r = fs_scan_open_range(&txn->view, &from, &end, &scan);
+	fs_key_inode(&key, ino);
+	r = fs_get(&txn->view, &key, &val);
 	if (r)
-		return r;
-	for (r = fs_scan_first(&scan, NULL); r > 0; r = fs_scan_next(&scan)) {
-		nr = fs_key_nr(scan.key, scan.key_len, 0);
-		if (node_find(txn, nr))
-			continue;
-		r = fs_inode_decode(nr, scan.val, scan.val_len, &in);
-		if (!r && !node_add(txn, &in))
-			r = -ENOMEM;
-		if (r)
+		return r == -ENOENT ? -ESTALE : r;
+	while ((r = fs_pack_next(val.data, val.len, &pos, &item)) > 0) {
+		nr = ino - ino % FS_PACK + item.slot;
+		r = fs_inode_decode(nr, item.data, item.len, &in);
+		if (r && nr == ino)
 			break;
+		if (r || node_find(txn, nr))
+			continue;
+		node = node_add(txn, &in);
+		if (!node) {
+			r = -ENOMEM;
+			break;
+		}
+		if (nr == ino)
+			found = node;
 	}
-	fs_scan_close(&scan);
-	return r < 0 ? r : 0;
-}
-
-/* One that is not in the cache. Those who go through a tree mostly go through numbers in order. */
-static int load(struct fs_txn *txn, u64 ino, struct fs_node **nodep)
-{
-	struct fs_inode in;
-	int err;
-
-	txn->run = fs_follows(txn->last_ino, ino) ? txn->run + 1 : 0;
-	txn->last_ino = ino;
-	if (txn->run < FS_RUN) {
-		err = inode_load(&txn->view, ino, &in);
-		if (err)
-			return err;
-		*nodep = node_add(txn, &in);
-		return *nodep ? 0 : -ENOMEM;
-	}
-	err = load_ahead(txn, ino);
-	*nodep = node_find(txn, ino);
-	if (*nodep) {
-		/* whatever is wrong with one behind it */
-		txn->last_ino = ino + FS_AHEAD - 1;
-		return 0;
-	}
-	txn->run = 0;
-	return err ? err : -ESTALE;
+	store_value_put(&val);
+	*nodep = found;
+	return found ? 0 : r ? r : -ESTALE;
 }
 
 int fs_node_get(struct fs_txn *txn, u64 ino, struct fs_node **nodep)
@@ -192,8 +178,9 @@ void fs_nodes_handed_out(struct fs_txn *txn, u64 first, u32 n)
 static int in_use(struct fs_txn *txn, u64 ino)
 {
 	struct fs_block *block;
-	struct fs_key key;
+	struct fs_inode in;
 	u64 nr;
+	int err;
 
 	if (node_find(txn, ino))
 		return 1;
@@ -202,8 +189,8 @@ static int in_use(struct fs_txn *txn, u64 ino)
 		block->unused = ino + 1;
 		return 0;
 	}
-	fs_key1(&key, FS_INODE, ino);
-	return fs_has(&txn->view, &key);
+	err = inode_load(&txn->view, ino, &in);
+	return err ? err == -ESTALE ? 0 : err : 1;
 }
 
 int fs_node_new(struct fs_txn *txn, u64 ino, struct fs_node **nodep)
@@ -233,7 +220,7 @@ void fs_node_dirty(struct fs_txn *txn, struct fs_node *node)
 	if (node->dirty)
 		return;
 	node->dirty = true;
-	SLIST_INSERT_HEAD(&txn->dirty, node, dirty_link);
+	LIST_INSERT_HEAD(&txn->dirty, node, dirty_link);
 }
 
 void fs_node_change(struct fs_txn *txn, struct fs_node *node)
@@ -249,27 +236,58 @@ void fs_node_gone(struct fs_txn *txn, struct fs_node *node)
 	txn->counters.inodes--;
 }
 
-int fs_nodes_flush(struct fs_txn *txn)
+static int item_of(struct fs_pack *pack, const struct fs_node *node)
 {
-	struct fs_inode_val val;
+	u8 item[FS_INODE_MAX];
+	size_t len = node->gone ? 0 : fs_inode_encode(&node->in, item);
+
+	return fs_pack_set(pack, node->in.ino % FS_PACK, item, len);
+}
+
+static void node_clean(struct fs_txn *txn, struct fs_node *node)
+{
+	LIST_REMOVE(node, dirty_link);
+	node->dirty = false;
+	if (node->gone)
+		node_free(txn, node);
+}
+
+/* All dirty ones that share a pack. */
+static int flush_pack(struct fs_txn *txn, u64 first)
+{
+	struct fs_pack *pack = &txn->flushed;
+	struct store_value val;
 	struct fs_node *node;
 	struct fs_key key;
+	u64 ino;
 	int err;
 
-	while ((node = SLIST_FIRST(&txn->dirty))) {
-		fs_key1(&key, FS_INODE, node->in.ino);
-		if (node->gone) {
-			err = fs_del(txn, &key);
-		} else {
-			fs_inode_encode(&node->in, &val);
-			err = fs_put(txn, &key, &val, sizeof(val));
-		}
+	fs_key_inode(&key, first);
+	err = fs_get(&txn->view, &key, &val);
+	if (!err)
+		err = fs_pack_load(pack, &val);
+	else if (err == -ENOENT)
+		err = pack->len = 0;
+	for (ino = first; !err && ino < first + FS_PACK; ino++) {
+		node = node_find(txn, ino);
+		if (!node || !node->dirty)
+			continue;
+		err = item_of(pack, node);
+		if (!err)
+			node_clean(txn, node);
+	}
+	return err ? err : fs_pack_put(txn, &key, pack);
+}
+
+int fs_nodes_flush(struct fs_txn *txn)
+{
+	struct fs_node *node;
+	int err;
+
+	while ((node = LIST_FIRST(&txn->dirty))) {
+		err = flush_pack(txn, node->in.ino - node->in.ino % FS_PACK);
 		if (err)
 			return err;
-		SLIST_REMOVE_HEAD(&txn->dirty, dirty_link);
-		node->dirty = false;
-		if (node->gone)
-			node_free(txn, node);
 	}
 	return 0;
 }
@@ -278,8 +296,8 @@ void fs_nodes_forget(struct fs_txn *txn)
 {
 	struct fs_node *node;
 
-	while ((node = SLIST_FIRST(&txn->dirty))) {
-		SLIST_REMOVE_HEAD(&txn->dirty, dirty_link);
+	while ((node = LIST_FIRST(&txn->dirty))) {
+		LIST_REMOVE(node, dirty_link);
 		node_free(txn, node);
 	}
 	txn->moves++;	/* what clean directories remember may rest on what is undone */
@@ -297,7 +315,7 @@ void fs_nodes_drop(struct fs_txn *txn)
 		}
 	}
 	txn->nodes = 0;
-	SLIST_INIT(&txn->dirty);
+	LIST_INIT(&txn->dirty);
 	txn->moves++;
 }
 

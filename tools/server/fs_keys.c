@@ -39,9 +39,19 @@ void fs_key3(struct fs_key *key, enum fs_tag tag, u64 a, u64 b, u64 c)
 	put_nr(key, c);
 }
 
-void fs_key_name(struct fs_key *key, enum fs_tag tag, u64 a, const char *name, size_t len)
+void fs_key_inode(struct fs_key *key, u64 ino)
 {
-	fs_key1(key, tag, a);
+	fs_key1(key, FS_INODE, ino / FS_PACK);
+}
+
+void fs_key_entry(struct fs_key *key, u64 dir, u64 cookie)
+{
+	fs_key2(key, FS_ENTRY, dir, cookie / FS_PACK);
+}
+
+void fs_key_xattr(struct fs_key *key, u64 ino, const char *name, size_t len)
+{
+	fs_key1(key, FS_XATTR, ino);
 	memcpy(key->b + key->len, name, len);
 	key->len += len;
 }
@@ -65,84 +75,198 @@ u64 fs_key_nr(const void *key, size_t len, unsigned int i)
 	return be64toh(be);
 }
 
-void fs_inode_encode(const struct fs_inode *in, struct fs_inode_val *val)
+/* ---- numbers of variable length ---- */
+
+static u8 *put_var(u8 *p, u64 nr)
 {
-	memset(val, 0, sizeof(*val));
-	val->change = cpu_to_le64(in->change);
-	val->size = cpu_to_le64(in->size);
-	val->bytes = cpu_to_le64(in->bytes);
-	if (in->flags & ARCHIL_AF_ORPHAN) {
-		val->orphan.deleg = cpu_to_le64(in->orphan_of);
-		val->orphan.released = cpu_to_le64(in->released);
-	} else {
-		val->home.parent = cpu_to_le64(in->parent);
-		val->home.cookie = cpu_to_le64(in->cookie);
-	}
-	if (S_ISDIR(in->mode)) {
-		val->dir.next_cookie = cpu_to_le64(in->next_cookie);
-		val->dir.entries = cpu_to_le64(in->entries);
-	} else if (S_ISREG(in->mode) || S_ISLNK(in->mode)) {
-		val->file.writer = cpu_to_le64(in->writer);
-		val->file.content_len = cpu_to_le64(in->content_len);
-	} else {
-		val->dev.major = cpu_to_le64(in->rdev_major);
-		val->dev.minor = cpu_to_le64(in->rdev_minor);
-	}
-	val->atime = in->atime;
-	val->mtime = in->mtime;
-	val->ctime = in->ctime;
-	val->btime = in->btime;
-	val->mode = cpu_to_le32(in->mode);
-	val->nlink = cpu_to_le32(in->nlink);
-	val->uid = cpu_to_le32(in->uid);
-	val->gid = cpu_to_le32(in->gid);
-	val->flags = cpu_to_le32(in->flags);
-	val->xattr_bytes = cpu_to_le32(in->xattr_bytes);
+	for (; nr > 0x7f; nr >>= 7)
+		*p++ = nr | 0x80;
+	*p++ = nr;
+	return p;
 }
 
-int fs_inode_decode(u64 ino, const void *buf, size_t len, struct fs_inode *in)
+/* NULL: it is longer than the buffer or than a number. */
+static const u8 *get_var(const u8 *p, const u8 *end, u64 *nr)
 {
-	struct fs_inode_val val;
+	unsigned int shift;
 
-	if (len != sizeof(val))
+	*nr = 0;
+	for (shift = 0; p < end && shift < 64; shift += 7) {
+		*nr |= (u64)(*p & 0x7f) << shift;
+		if (!(*p++ & 0x80))
+			return p;
+	}
+	return NULL;
+}
+
+/* Small ones of either sign become small. */
+static u64 fold(u64 nr)
+{
+	return nr << 1 ^ -(nr >> 63);
+}
+
+static u64 unfold(u64 nr)
+{
+	return nr >> 1 ^ -(nr & 1);
+}
+
+/* ---- inodes ---- */
+
+/* Those of every new file come first. */
+enum {
+	F_CHANGE, F_MODE, F_HOME_DIR, F_HOME_COOKIE, F_MTIME, F_MTIME_NSEC, F_SIZE,
+	F_CONTENT_LEN, F_NEXT_COOKIE, F_ENTRIES, F_SPLITS, F_NLINK, F_UID, F_GID, F_FLAGS,
+	F_XATTR_BYTES, F_BYTES, F_WRITER, F_RDEV_MAJOR, F_RDEV_MINOR,
+	F_ATIME, F_ATIME_NSEC, F_CTIME, F_CTIME_NSEC, F_BTIME, F_BTIME_NSEC,
+	FIELDS
+};
+
+static u32 usual_nlink(const struct fs_inode *in)
+{
+	return S_ISDIR(in->mode) ? 2 : 1;
+}
+
+static void put_time(u64 *field, const struct archil_time *time, const struct archil_time *base)
+{
+	field[0] = fold(le64_to_cpu(time->sec) - (base ? le64_to_cpu(base->sec) : 0));
+	field[1] = le32_to_cpu(time->nsec) ^ (base ? le32_to_cpu(base->nsec) : 0);
+}
+
+static void get_time(const u64 *field, struct archil_time *time, const struct archil_time *base)
+{
+	time->sec = cpu_to_le64(unfold(field[0]) + (base ? le64_to_cpu(base->sec) : 0));
+	time->nsec = cpu_to_le32((u32)field[1] ^ (base ? le32_to_cpu(base->nsec) : 0));
+}
+
+static void to_fields(const struct fs_inode *in, u64 *f)
+{
+	bool orphan = in->flags & ARCHIL_AF_ORPHAN;
+
+	f[F_CHANGE] = in->change;
+	f[F_MODE] = in->mode;
+	f[F_HOME_DIR] = orphan ? in->orphan_of : in->parent;
+	f[F_HOME_COOKIE] = orphan ? in->released : in->cookie;
+	put_time(&f[F_MTIME], &in->mtime, NULL);
+	f[F_SIZE] = in->size;
+	f[F_CONTENT_LEN] = in->content_len;
+	f[F_NEXT_COOKIE] = in->next_cookie;
+	f[F_ENTRIES] = in->entries;
+	f[F_SPLITS] = in->splits;
+	f[F_NLINK] = in->nlink ^ usual_nlink(in);
+	f[F_UID] = in->uid;
+	f[F_GID] = in->gid;
+	f[F_FLAGS] = in->flags;
+	f[F_XATTR_BYTES] = in->xattr_bytes;
+	f[F_BYTES] = in->bytes;
+	f[F_WRITER] = in->writer;
+	f[F_RDEV_MAJOR] = in->rdev_major;
+	f[F_RDEV_MINOR] = in->rdev_minor;
+	put_time(&f[F_ATIME], &in->atime, &in->mtime);
+	put_time(&f[F_CTIME], &in->ctime, &in->mtime);
+	put_time(&f[F_BTIME], &in->btime, &in->mtime);
+}
+
+static void from_fields(const u64 *f, struct fs_inode *in)
+{
+	in->change = f[F_CHANGE];
+	in->mode = f[F_MODE];
+	in->flags = f[F_FLAGS];
+	if (in->flags & ARCHIL_AF_ORPHAN) {
+		in->orphan_of = f[F_HOME_DIR];
+		in->released = f[F_HOME_COOKIE];
+	} else {
+		in->parent = f[F_HOME_DIR];
+		in->cookie = f[F_HOME_COOKIE];
+	}
+	get_time(&f[F_MTIME], &in->mtime, NULL);
+	in->size = f[F_SIZE];
+	in->content_len = f[F_CONTENT_LEN];
+	in->next_cookie = f[F_NEXT_COOKIE];
+	in->entries = f[F_ENTRIES];
+	in->splits = f[F_SPLITS];
+	in->nlink = f[F_NLINK] ^ usual_nlink(in);
+	in->uid = f[F_UID];
+	in->gid = f[F_GID];
+	in->xattr_bytes = f[F_XATTR_BYTES];
+	in->bytes = f[F_BYTES];
+	in->writer = f[F_WRITER];
+	in->rdev_major = f[F_RDEV_MAJOR];
+	in->rdev_minor = f[F_RDEV_MINOR];
+	get_time(&f[F_ATIME], &in->atime, &in->mtime);
+	get_time(&f[F_CTIME], &in->ctime, &in->mtime);
+	get_time(&f[F_BTIME], &in->btime, &in->mtime);
+}
+
+size_t fs_inode_encode(const struct fs_inode *in, u8 *buf)
+{
+	u64 f[FIELDS], set = 0;
+	unsigned int i;
+	u8 *p;
+
+	to_fields(in, f);
+	for (i = 0; i < FIELDS; i++)
+		set |= (u64)!!f[i] << i;
+	p = put_var(buf, set);
+	for (i = 0; i < FIELDS; i++)
+		if (f[i])
+			p = put_var(p, f[i]);
+	return p - buf;
+}
+
+int fs_inode_decode(u64 ino, const void *val, size_t len, struct fs_inode *in)
+{
+	const u8 *p = val, *end = p + len;
+	u64 f[FIELDS] = { 0 }, set;
+	unsigned int i;
+
+	p = get_var(p, end, &set);
+	if (!p || set >> FIELDS)
 		return -EBADMSG;
-	memcpy(&val, buf, sizeof(val));
+	for (i = 0; i < FIELDS; i++) {
+		if (!(set >> i & 1))
+			continue;
+		p = get_var(p, end, &f[i]);
+		if (!p)
+			return -EBADMSG;
+	}
+	if (p != end)
+		return -EBADMSG;
 	memset(in, 0, sizeof(*in));
 	in->ino = ino;
-	in->change = le64_to_cpu(val.change);
-	in->size = le64_to_cpu(val.size);
-	in->bytes = le64_to_cpu(val.bytes);
-	in->mode = le32_to_cpu(val.mode);
-	in->nlink = le32_to_cpu(val.nlink);
-	in->uid = le32_to_cpu(val.uid);
-	in->gid = le32_to_cpu(val.gid);
-	in->flags = le32_to_cpu(val.flags);
-	in->xattr_bytes = le32_to_cpu(val.xattr_bytes);
-	if (in->flags & ARCHIL_AF_ORPHAN) {
-		in->orphan_of = le64_to_cpu(val.orphan.deleg);
-		in->released = le64_to_cpu(val.orphan.released);
-	} else {
-		in->parent = le64_to_cpu(val.home.parent);
-		in->cookie = le64_to_cpu(val.home.cookie);
-	}
-	if (S_ISDIR(in->mode)) {
-		in->next_cookie = le64_to_cpu(val.dir.next_cookie);
-		in->entries = le64_to_cpu(val.dir.entries);
-	} else if (S_ISREG(in->mode) || S_ISLNK(in->mode)) {
-		in->writer = le64_to_cpu(val.file.writer);
-		in->content_len = le64_to_cpu(val.file.content_len);
-		if (in->content_len > ARCHIL_INLINE_MAX || in->content_len > in->size)
-			return -EBADMSG;
-	} else {
-		in->rdev_major = le64_to_cpu(val.dev.major);
-		in->rdev_minor = le64_to_cpu(val.dev.minor);
-	}
-	in->atime = val.atime;
-	in->mtime = val.mtime;
-	in->ctime = val.ctime;
-	in->btime = val.btime;
+	from_fields(f, in);
+	if (in->content_len > ARCHIL_INLINE_MAX || in->content_len > in->size ||
+	    in->splits >= FS_SPLITS_MAX)
+		return -EBADMSG;
 	return 0;
 }
+
+/* ---- entries ---- */
+
+size_t fs_entry_encode(const struct fs_entry *entry, const char *name, size_t len, u8 *buf)
+{
+	u8 *p = put_var(buf, entry->ino << 4 | entry->type);
+
+	memcpy(p, name, len);
+	return p + len - buf;
+}
+
+int fs_entry_decode(const struct fs_item *item, struct fs_entry *entry, const char **name,
+		    size_t *len)
+{
+	const u8 *end = item->data + item->len, *p;
+	u64 nr;
+
+	p = get_var(item->data, end, &nr);
+	if (!p || p == end || end - p > ARCHIL_NAME_LEN)
+		return -EBADMSG;
+	entry->ino = nr >> 4;
+	entry->type = nr & 15;
+	*name = (const char *)p;
+	*len = end - p;
+	return 0;
+}
+
+/* ---- the rest ---- */
 
 void fs_counters_encode(const struct fs_counters *c, struct fs_counters_val *val)
 {
@@ -174,20 +298,6 @@ int fs_released_decode(const void *val, size_t len, struct fs_released_val *list
 		return -EBADMSG;
 	memcpy(list, val, len);
 	return len / sizeof(list->ino[0]);
-}
-
-int fs_name_decode(u64 dir, const void *buf, size_t len, struct fs_entry *entry)
-{
-	struct fs_name_val val;
-
-	if (len != sizeof(val))
-		return -EBADMSG;
-	memcpy(&val, buf, sizeof(val));
-	entry->dir = dir;
-	entry->cookie = le64_to_cpu(val.cookie);
-	entry->ino = le64_to_cpu(val.ino);
-	entry->type = val.type;
-	return 0;
 }
 
 /* As struct archil_wattr wants it. */

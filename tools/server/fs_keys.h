@@ -6,11 +6,11 @@
  * number order; a name may follow. Values are packed and little-endian.
  *
  *	key			value			what
- *	D			fs_disk_val		format version, token verifier
+ *	D			fs_disk_val		format version, token verifier, key of hashes
  *	C			fs_counters_val		numbers to give out, inodes in use
- *	i ino			fs_inode_val		an inode
- *	n dir name		fs_name_val		an entry by name
- *	e dir cookie		fs_entry_val, name	the same entry in listing order
+ *	i ino/16		a pack of inodes	see fs_inode_encode()
+ *	e dir cookie/16		a pack of entries	in listing order: see fs_entry_encode()
+ *	h dir bucket		fs_hashed[]		the same entries by their names' hashes
  *	l ino dir cookie	-			a link that is not the home link
  *	c ino			bytes			small contents; a symlink's target
  *	x ino name		bytes			an xattr
@@ -22,6 +22,8 @@
  *	s id			fs_session_val, client	a session
  *	y session slot		fs_slot_val, reply	the last reply of a slot
  *
+ * Packs: fs_pack.h. Buckets: fs_hash.c.
+ *
  * The home link of an inode is (parent, cookie) in the inode itself, so a file
  * with one link costs no `l`, and its name is found by way of `e`.
  */
@@ -29,13 +31,14 @@
 #define ARCHIL_FS_KEYS_H
 
 #include "fs_meta.h"
+#include "fs_pack.h"
 
 enum fs_tag {
 	FS_DISK = 'D',
 	FS_COUNTERS = 'C',
 	FS_INODE = 'i',
-	FS_NAME = 'n',
 	FS_ENTRY = 'e',
+	FS_HASH = 'h',
 	FS_LINK = 'l',
 	FS_CONTENT = 'c',
 	FS_XATTR = 'x',
@@ -58,8 +61,10 @@ void fs_key0(struct fs_key *key, enum fs_tag tag);
 void fs_key1(struct fs_key *key, enum fs_tag tag, u64 a);
 void fs_key2(struct fs_key *key, enum fs_tag tag, u64 a, u64 b);
 void fs_key3(struct fs_key *key, enum fs_tag tag, u64 a, u64 b, u64 c);
-/* A letter, a number and a name: FS_NAME, FS_XATTR. */
-void fs_key_name(struct fs_key *key, enum fs_tag tag, u64 a, const char *name, size_t len);
+/* The packs in which these lie. */
+void fs_key_inode(struct fs_key *key, u64 ino);
+void fs_key_entry(struct fs_key *key, u64 dir, u64 cookie);
+void fs_key_xattr(struct fs_key *key, u64 ino, const char *name, size_t len);
 /* The first key behind all that begin with @prefix. */
 void fs_key_end(struct fs_key *key, const struct fs_key *prefix);
 
@@ -68,12 +73,15 @@ u64 fs_key_nr(const void *key, size_t len, unsigned int i);
 
 /* ---- values ---- */
 
+#define FS_HASH_KEY_SIZE	16
+
 struct fs_disk_val {
 	__le32 version;			/* FS_FORMAT_VERSION */
 	__le64 created;
 	u8 salt[SCRAM_SALT_SIZE];
 	u8 stored_key[SCRAM_KEY_SIZE];
 	u8 server_key[SCRAM_KEY_SIZE];
+	u8 hash_key[FS_HASH_KEY_SIZE];	/* random: nobody chooses names that collide */
 } __packed;
 
 struct fs_counters_val {
@@ -81,44 +89,12 @@ struct fs_counters_val {
 	__le64 inodes;			/* in use, orphans included */
 } __packed;
 
-struct fs_inode_val {
-	__le64 change, size, bytes;
-	union {
-		struct {
-			__le64 parent, cookie;
-		} home;			/* of the root: 1, 0 */
-		struct {
-			__le64 deleg;	/* open: kept by this delegation; else 0 */
-			__le64 released; /* ns since 1970, when deleg is 0 */
-		} orphan;		/* with ARCHIL_AF_ORPHAN */
-	};
-	union {
-		struct {
-			__le64 next_cookie, entries;
-		} dir;
-		struct {
-			__le64 writer;	/* delegation that wrote the data file last */
-			__le64 content_len; /* of FS_CONTENT; a symlink's target too */
-		} file;
-		struct {
-			__le64 major, minor;
-		} dev;
-	};
-	struct archil_time atime, mtime, ctime, btime;
-	__le32 mode, nlink, uid, gid;
-	__le32 flags;			/* ARCHIL_AF_BULK, ARCHIL_AF_ORPHAN */
-	__le32 xattr_bytes;		/* of its xattrs' names, each with a NUL */
-} __packed;
+#define FS_SPLITS_MAX	(1ull << 32)	/* there are no more hashes */
 
-struct fs_name_val {
+/* An entry in its directory's hash table; in no order there. */
+struct fs_hashed {
+	__le32 hash;
 	__le64 cookie;
-	__le64 ino;
-	u8 type;			/* mode >> 12, as in DT_* */
-} __packed;
-
-struct fs_entry_val {
-	__le64 ino;
-	u8 type;
 } __packed;
 
 /* Of FS_RELEASED: so many at most, for one commit may release very many. */
@@ -167,6 +143,7 @@ struct fs_inode {
 	u64 parent, cookie;		/* home link; 0 of an orphan */
 	u64 orphan_of, released;	/* of an orphan; else 0 */
 	u64 next_cookie, entries;	/* of a directory */
+	u64 splits;			/* of its hash table: its buckets but one */
 	u64 writer, content_len;	/* of a file; content_len of a symlink */
 	u32 rdev_major, rdev_minor;
 	struct archil_time atime, mtime, ctime, btime;
@@ -180,14 +157,31 @@ struct fs_entry {
 	u8 type;
 };
 
-void fs_inode_encode(const struct fs_inode *in, struct fs_inode_val *val);
+#define FS_INODE_MAX	256		/* bytes */
+
+/*
+ * fs_inode_encode() - as an item of a pack. Its fields are numbers of which most are 0: what is the
+ * rule is written as 0, and times as their difference from mtime. First comes which are not
+ * 0, a bit each, then these. All are of variable length: 7 bits a byte, the lowest first, bit 7 says
+ * that more come.
+ * @buf: FS_INODE_MAX bytes.
+ * Return: bytes.
+ */
+size_t fs_inode_encode(const struct fs_inode *in, u8 *buf);
 /* The decoders: 0, or -EBADMSG. */
 int fs_inode_decode(u64 ino, const void *val, size_t len, struct fs_inode *in);
+/*
+ * An item of a pack: inode * 16 + type, of variable length as above, then the name.
+ * @buf: FS_ITEM_MAX bytes. Returns bytes.
+ */
+size_t fs_entry_encode(const struct fs_entry *entry, const char *name, size_t len, u8 *buf);
+/* @entry: inode and type are filled in. @name leads into the item. */
+int fs_entry_decode(const struct fs_item *item, struct fs_entry *entry, const char **name,
+		    size_t *len);
 void fs_counters_encode(const struct fs_counters *c, struct fs_counters_val *val);
 int fs_counters_decode(const void *val, size_t len, struct fs_counters *c);
 /* How many there are, or -EBADMSG. */
 int fs_released_decode(const void *val, size_t len, struct fs_released_val *list);
-int fs_name_decode(u64 dir, const void *val, size_t len, struct fs_entry *entry);
 
 /* As a reader sees it; deleg is 0. */
 void fs_inode_wattr(const struct fs_inode *in, struct archil_wattr *attr);

@@ -2,8 +2,8 @@
 /*
  * Listing directories.
  *
- * 1. One iterator steps through entries and one through inodes: a directory's files mostly
- *    have been numbered in a row, so the next inode is the next record.
+ * 1. One iterator steps through packs of entries and one through packs of inodes: a directory's
+ *    files mostly have been numbered in a row, so the next inode is in the same pack or the next.
  * 2. Ahead of a walk (struct archil_readdir_req) go the directories that it comes to
  *    next: those below the one just listed, then its later siblings, then its parent's, as far as
  *    the walk's top. Each is given whole or not at all. What is not asked for costs no
@@ -18,14 +18,16 @@ enum {
 	AHEAD_SCAN	= 4096,		/* entries of parents */
 	AHEAD_DIRS	= 1024,		/* directories remembered */
 	AHEAD_SIBLINGS	= 256,		/* directories of a parent that are looked for */
-	INODE_STEP	= 8,		/* inodes passed over rather than sought */
+	PACK_STEP	= 2,		/* packs of inodes passed over rather than sought */
 };
 
 struct lister {
 	struct fs_view *view;
 	struct fs_list *list;
 	struct fs_scan entries, inodes;
-	u64 at;				/* inode that its iterator stands on, or 0 */
+	struct fs_inode in;		/* of the entry that is added */
+	u64 at;				/* the pack that inodes stands on, if it does */
+	bool stands;
 	u32 count;
 	/* to be listed, the next one last; with mode 0 only the number is known; NULL: none are collected */
 	struct archil_wattr *dirs;
@@ -41,6 +43,9 @@ static int lister_open(struct lister *l, struct fs_view *view, struct fs_list *l
 	memset(l, 0, sizeof(*l));
 	l->view = view;
 	l->list = list;
+	err = view->txn ? fs_names_settle(view->txn) : 0;
+	if (err)
+		return err;
 	fs_key0(&prefix, FS_ENTRY);
 	err = fs_scan_open(view, &prefix, &l->entries);
 	if (err)
@@ -59,31 +64,40 @@ static void lister_close(struct lister *l)
 	free(l->dirs);
 }
 
-/* The inode of an entry, which must be there. */
-static int read_child(struct lister *l, u64 ino, struct fs_inode *in)
+static int stand(struct lister *l, int r)
 {
+	l->stands = r > 0;
+	if (l->stands)
+		l->at = fs_key_nr(l->inodes.key, l->inodes.key_len, 0);
+	return r;
+}
+
+/* The inode of an entry, which must be there. */
+static int read_child(struct lister *l, u64 ino)
+{
+	u64 pack = ino / FS_PACK;
+	struct fs_item item;
 	struct fs_key key;
 	int r = 1;
 
 	if (l->view->txn) {
-		r = fs_inode_read(l->view, ino, in);
+		r = fs_inode_read(l->view, ino, &l->in);
 		return r == -ESTALE ? -EBADMSG : r;
 	}
-	if (l->at && l->at < ino && ino - l->at <= INODE_STEP) {
-		while (r > 0 && l->at < ino) {
-			r = fs_scan_next(&l->inodes);
-			l->at = r > 0 ? fs_key_nr(l->inodes.key, l->inodes.key_len, 0) : 0;
-		}
-	} else {
-		fs_key1(&key, FS_INODE, ino);
-		r = fs_scan_first(&l->inodes, &key);
-		l->at = r > 0 ? fs_key_nr(l->inodes.key, l->inodes.key_len, 0) : 0;
+	if (l->stands && l->at < pack && pack - l->at <= PACK_STEP) {
+		while (r > 0 && l->at < pack)
+			r = stand(l, fs_scan_next(&l->inodes));
+	} else if (!l->stands || l->at != pack) {
+		fs_key_inode(&key, ino);
+		r = stand(l, fs_scan_first(&l->inodes, &key));
 	}
-	if (r < 0)
-		return r;
-	if (l->at != ino)
-		return -EBADMSG;
-	return fs_inode_decode(ino, l->inodes.val, l->inodes.val_len, in);
+	if (r > 0 && l->at == pack)
+		r = fs_pack_find(l->inodes.val, l->inodes.val_len, ino % FS_PACK, &item);
+	else if (r > 0)
+		r = 0;
+	if (r <= 0)
+		return r ? r : -EBADMSG;
+	return fs_inode_decode(ino, item.data, item.len, &l->in);
 }
 
 static void collect(struct lister *l, const struct archil_wattr *dir)
@@ -114,60 +128,80 @@ static void fill_attr(struct lister *l, const struct fs_inode *in, struct archil
 		l->list->owner(l->list->ctx, attr);
 }
 
-/* The entry that the iterator stands on. -ENOSPC: the page is full. */
-static int add_entry(struct lister *l, u64 cookie)
-{
-	struct fs_list *list = l->list;
-	struct archil_dirent de = { .cookie = cpu_to_le64(cookie) };
-	struct store_value target = {};
-	struct fs_entry_val val;
-	struct fs_inode in;
+struct child {
+	struct fs_entry entry;
 	const char *name;
-	size_t name_len;
+	size_t len;
+};
+
+/* -ENOSPC: the page is full. */
+static int add_entry(struct lister *l, const struct child *child)
+{
+	struct archil_dirent de = { .cookie = cpu_to_le64(child->entry.cookie) };
+	struct fs_list *list = l->list;
+	struct store_value target = {};
 	int err;
 
-	if (l->entries.val_len <= sizeof(val) ||
-	    l->entries.val_len > sizeof(val) + ARCHIL_NAME_LEN)
-		return -EBADMSG;
-	memcpy(&val, l->entries.val, sizeof(val));
-	name = (const char *)l->entries.val + sizeof(val);
-	name_len = l->entries.val_len - sizeof(val);
-	if (ARCHIL_DIRENT_SIZE(name_len) > list->cap - list->len)
+	if (ARCHIL_DIRENT_SIZE(child->len) > list->cap - list->len)
 		return -ENOSPC;
-	err = read_child(l, le64_to_cpu(val.ino), &in);
+	err = read_child(l, child->entry.ino);
 	if (err)
 		return err;
-	fill_attr(l, &in, &de.attr);
-	if (S_ISLNK(in.mode)) {
-		err = fs_contents(l->view, &in, &target);
+	fill_attr(l, &l->in, &de.attr);
+	if (S_ISLNK(l->in.mode)) {
+		err = fs_contents(l->view, &l->in, &target);
 		if (err)
 			return err;
 	}
-	err = archil_dirent_put(list->buf, list->cap, &list->len, &de, name, name_len,
+	err = archil_dirent_put(list->buf, list->cap, &list->len, &de, child->name, child->len,
 				target.data, target.len);
-	if (S_ISLNK(in.mode))
+	if (S_ISLNK(l->in.mode))
 		store_value_put(&target);
 	if (err)
 		return err;
 	l->count++;
-	if (S_ISDIR(in.mode))
+	if (S_ISDIR(l->in.mode))
 		collect(l, &de.attr);
 	return 0;
 }
 
+typedef int each_fn(struct lister *l, const struct child *child);
+
+/* The entries above a cookie of the pack that the iterator stands on. */
+static int each_of_pack(struct lister *l, u64 dir, u64 cookie, each_fn *each)
+{
+	u64 pack = fs_key_nr(l->entries.key, l->entries.key_len, 1);
+	struct child child = { .entry.dir = dir };
+	struct fs_item item;
+	size_t pos = 0;
+	int r;
+
+	while ((r = fs_pack_next(l->entries.val, l->entries.val_len, &pos, &item)) > 0) {
+		child.entry.cookie = pack * FS_PACK + item.slot;
+		if (child.entry.cookie <= cookie)
+			continue;
+		r = fs_entry_decode(&item, &child.entry, &child.name, &child.len);
+		if (!r)
+			r = each(l, &child);
+		if (r)
+			return r;
+	}
+	return r;
+}
+
 /* Go through the entries of a directory above a cookie, until @each says no. */
-static int each_entry(struct lister *l, u64 dir, u64 cookie, int (*each)(struct lister *l, u64 cookie))
+static int each_entry(struct lister *l, u64 dir, u64 cookie, each_fn *each)
 {
 	struct fs_key from;
 	int r;
 
 	if (cookie >= ARCHIL_COOKIE_MAX)
 		return 0;
-	fs_key2(&from, FS_ENTRY, dir, cookie + 1);
+	fs_key_entry(&from, dir, cookie + 1);
 	for (r = fs_scan_first(&l->entries, &from); r > 0; r = fs_scan_next(&l->entries)) {
 		if (fs_key_nr(l->entries.key, l->entries.key_len, 0) != dir)
 			return 0;
-		r = each(l, fs_key_nr(l->entries.key, l->entries.key_len, 1));
+		r = each_of_pack(l, dir, cookie, each);
 		if (r)
 			return r;
 	}
@@ -176,16 +210,11 @@ static int each_entry(struct lister *l, u64 dir, u64 cookie, int (*each)(struct 
 
 /* ---- ahead ---- */
 
-static int collect_entry(struct lister *l, u64 cookie)
+static int collect_entry(struct lister *l, const struct child *child)
 {
-	struct archil_wattr attr = {};
-	struct fs_entry_val val;
+	struct archil_wattr attr = { .ino = cpu_to_le64(child->entry.ino) };
 
-	if (l->entries.val_len <= sizeof(val))
-		return -EBADMSG;
-	memcpy(&val, l->entries.val, sizeof(val));
-	attr.ino = val.ino;
-	if (val.type == S_IFDIR >> 12)
+	if (child->entry.type == S_IFDIR >> 12)
 		collect(l, &attr);
 	return ++l->count > AHEAD_SCAN || l->n_dirs == AHEAD_SIBLINGS ? -ENOSPC : 0;
 }

@@ -27,44 +27,6 @@ static bool is_orphan(const struct fs_node *node)
 
 /* ---- entries ---- */
 
-static int entry_put(struct fs_txn *txn, const struct fs_entry *entry, const char *name, size_t len)
-{
-	u8 buf[sizeof(struct fs_entry_val) + ARCHIL_NAME_LEN];
-	struct fs_entry_val by_cookie = {
-		.ino = cpu_to_le64(entry->ino),
-		.type = entry->type,
-	};
-	struct fs_name_val by_name = {
-		.cookie = cpu_to_le64(entry->cookie),
-		.ino = cpu_to_le64(entry->ino),
-		.type = entry->type,
-	};
-	struct fs_key key;
-	int err;
-
-	fs_key_name(&key, FS_NAME, entry->dir, name, len);
-	err = fs_put(txn, &key, &by_name, sizeof(by_name));
-	if (err)
-		return err;
-	memcpy(buf, &by_cookie, sizeof(by_cookie));
-	memcpy(buf + sizeof(by_cookie), name, len);
-	fs_key2(&key, FS_ENTRY, entry->dir, entry->cookie);
-	return fs_put(txn, &key, buf, sizeof(by_cookie) + len);
-}
-
-static int entry_del(struct fs_txn *txn, const struct fs_entry *entry, const char *name, size_t len)
-{
-	struct fs_key key;
-	int err;
-
-	fs_key_name(&key, FS_NAME, entry->dir, name, len);
-	err = fs_del(txn, &key);
-	if (err)
-		return err;
-	fs_key2(&key, FS_ENTRY, entry->dir, entry->cookie);
-	return fs_del(txn, &key);
-}
-
 /* Its entries changed. */
 static void dir_changed(struct fs_op *op, struct fs_node *dir)
 {
@@ -106,21 +68,19 @@ static int enter(struct fs_op *op, struct fs_node *dir, struct fs_node *node,
 	err = take_cookie(op, dir, &entry->cookie);
 	if (err)
 		return err;
-	dir->in.entries++;
 	if (is_dir(node))
 		dir->in.nlink++;
 	dir_changed(op, dir);
-	return entry_put(op->txn, entry, name, len);
+	return fs_node_enter(op->txn, dir, entry, name, len);
 }
 
 static int leave(struct fs_op *op, struct fs_node *dir, struct fs_node *node,
 		 const char *name, size_t len, const struct fs_entry *entry)
 {
-	dir->in.entries--;
 	if (is_dir(node))
 		dir->in.nlink--;
 	dir_changed(op, dir);
-	return entry_del(op->txn, entry, name, len);
+	return fs_node_leave(op->txn, dir, entry, name, len);
 }
 
 static int find_dir(struct fs_op *op, u64 ino, struct fs_node **dirp)
@@ -571,10 +531,10 @@ static int rename_exchange(struct rename *rn)
 	at_old.type = type_of(rn->target);
 	at_new.ino = rn->node->in.ino;
 	at_new.type = type_of(rn->node);
-	err = entry_put(op->txn, &at_old, rec->name, rec->name_len);
+	err = fs_node_reenter(op->txn, rn->old_dir, &at_old, rec->name, rec->name_len);
 	if (err)
 		return err;
-	err = entry_put(op->txn, &at_new, rec->new_name, rec->new_name_len);
+	err = fs_node_reenter(op->txn, rn->new_dir, &at_new, rec->new_name, rec->new_name_len);
 	if (err)
 		return err;
 	err = relink(op->txn, rn->node, &rn->from, &rn->to);

@@ -24,14 +24,14 @@ struct fs_view {
 struct fs_node {
 	struct fs_inode in;
 	struct fs_node *next;		/* in its bucket */
-	SLIST_ENTRY(fs_node) dirty_link;
+	LIST_ENTRY(fs_node) dirty_link;
 	bool dirty, gone;
 	u64 bare;			/* in this transaction: none of its names is committed */
 	/* A directory that lay in this delegation when txn->moves was that. */
 	u64 inside, inside_moves;
 };
 
-SLIST_HEAD(fs_nodes, fs_node);
+LIST_HEAD(fs_nodes, fs_node);
 
 #define FS_BUCKETS_MIN	8192		/* a power of two; doubled with the nodes in a batch */
 #define FS_NODES_MAX	32768		/* kept between batches */
@@ -49,28 +49,20 @@ struct fs_block {
 #define FS_BLOCK_INOS	256
 #define FS_BLOCKS	4096
 
-/* Reading ahead of those who go through a directory, or through numbers, in order. */
-enum {
-	FS_RUN		= 2,	/* steps in order after which it begins */
-	FS_STEP		= 8,	/* what is passed over in a step */
-	FS_AHEAD	= 64,	/* cookies or numbers from there on: what is gone has to be passed over, too */
+#define FS_BUCKET	16		/* entries of a bucket of names, on the average and at most */
+
+/* A pack of entries, and a bucket of a directory's hash table, that the committer used last. */
+struct fs_pack_used {
+	struct fs_key key;		/* of no length: none is used */
+	bool dirty;			/* not in the batch yet */
+	struct fs_pack pack;
 };
 
-static inline bool fs_follows(u64 last, u64 next)
-{
-	return last && next > last && next - last <= FS_STEP;
-}
-
-/* Of one directory: see fs_entry.c. */
-struct fs_names {
-	u64 dir, cookie;		/* where the last name was found */
-	unsigned int run;
-	unsigned int n, pos;		/* read ahead; found or passed over */
-	struct fs_ahead {
-		struct fs_entry entry;
-		u16 len;
-		char name[ARCHIL_NAME_LEN];
-	} ahead[FS_AHEAD];
+struct fs_bucket {
+	u64 dir, nr;			/* dir: 0: none is used */
+	bool dirty;
+	size_t n, max;
+	struct fs_hashed *item;
 };
 
 /* Inodes that a transaction or a check collects. */
@@ -94,9 +86,9 @@ struct fs_txn {
 	struct fs_nodes dirty;
 	u64 moves;			/* directories got another parent, or may have */
 	struct fs_block blocks[FS_BLOCKS];
-	u64 last_ino;			/* that was loaded, and how many in order */
-	unsigned int run;
-	struct fs_names names;
+	struct fs_pack flushed;		/* of inodes; for fs_nodes_flush() */
+	struct fs_pack_used pack_used;
+	struct fs_bucket bucket_used;
 
 	struct fs_intents intents;	/* of finished batches */
 	struct fs_intents batch_intents;
@@ -108,6 +100,7 @@ struct fs {
 	struct store *store;
 	struct store_batch *batch;
 	u64 max_file_size;
+	u8 hash_key[FS_HASH_KEY_SIZE];
 	u64 reap_floor;			/* nothing released before is left; atomic */
 	struct fs_txn txn;		/* the committer's */
 	pthread_mutex_t lock;
@@ -126,6 +119,14 @@ int fs_put(struct fs_txn *txn, const struct fs_key *key, const void *val, size_t
 int fs_del(struct fs_txn *txn, const struct fs_key *key);
 /* Is it there? 1, 0 or an error. */
 int fs_has(struct fs_view *view, const struct fs_key *key);
+
+/* An item of a pack, which leads into @val, to be put. -ENOENT, -EBADMSG, or as fs_get(). */
+int fs_item_get(struct fs_view *view, const struct fs_key *key, unsigned int slot,
+		struct store_value *val, struct fs_item *item);
+/* A pack as it is in the store; puts @val. 0, -EBADMSG. */
+int fs_pack_load(struct fs_pack *pack, struct store_value *val);
+/* Without items it has no key. */
+int fs_pack_put(struct fs_txn *txn, const struct fs_key *key, const struct fs_pack *pack);
 
 /* Walk all keys that begin with a prefix; in a transaction they may be changed meanwhile. */
 struct fs_scan {
@@ -168,12 +169,46 @@ int fs_node_inside(struct fs_txn *txn, struct fs_node *node, u64 deleg, u64 root
 /* ---- entries (fs_entry.c) ---- */
 
 /* Find an entry by name: -ENOENT. */
-int fs_entry_find(struct fs_view *view, u64 dir, const char *name, size_t len,
+int fs_entry_find(struct fs_view *view, const struct fs_inode *dir, const char *name, size_t len,
 		  struct fs_entry *entry);
-/* The same, for a directory in the committer's cache. */
+/* By its cookie: -ENOENT. @name leads into @val, to be put. */
+int fs_entry_at(struct fs_view *view, u64 dir, u64 cookie, struct store_value *val,
+		struct fs_entry *entry, const char **name, size_t *len);
+
+/* The same for directories in the committer's cache. */
 int fs_node_entry(struct fs_txn *txn, struct fs_node *dir, const char *name, size_t len,
 		  struct fs_entry *entry);
-void fs_names_forget(struct fs_names *names);
+/* An entry comes and is counted, one is another inode's now, one goes. The directory is dirty. */
+int fs_node_enter(struct fs_txn *txn, struct fs_node *dir, const struct fs_entry *entry,
+		  const char *name, size_t len);
+int fs_node_reenter(struct fs_txn *txn, struct fs_node *dir, const struct fs_entry *entry,
+		    const char *name, size_t len);
+int fs_node_leave(struct fs_txn *txn, struct fs_node *dir, const struct fs_entry *entry,
+		  const char *name, size_t len);
+/* What they changed is in the batch; and: forget what is not. */
+int fs_names_settle(struct fs_txn *txn);
+void fs_names_forget(struct fs_txn *txn);
+/* A key of the directory's names: -ENOENT. */
+int fs_node_names_get(struct fs_txn *txn, struct fs_node *dir, const struct fs_key *key,
+		      struct store_value *val);
+
+/* ---- names by their hashes (fs_hash.c) ---- */
+
+u32 fs_hash(const struct fs *fs, const char *name, size_t len);
+/* The bucket of a hash in a directory with so many splits. */
+u64 fs_hash_bucket(u64 splits, u32 hash);
+/* How many there are in a bucket's value: 0, or -EBADMSG. */
+int fs_hashed_decode(const struct store_value *val, size_t *n);
+/* The bucket of a hash: @n of struct fs_hashed in @val, to be put. -ENOENT: none. */
+int fs_hash_get(struct fs_view *view, const struct fs_inode *dir, u32 hash,
+		struct store_value *val, size_t *n);
+/* Makes it txn->bucket_used. */
+int fs_hash_use(struct fs_txn *txn, struct fs_node *dir, u32 hash);
+/* For an entry that the directory's counter has already, or has no more. */
+int fs_hash_add(struct fs_txn *txn, struct fs_node *dir, u32 hash, u64 cookie);
+int fs_hash_del(struct fs_txn *txn, struct fs_node *dir, u32 hash, u64 cookie);
+int fs_hash_settle(struct fs_txn *txn);
+void fs_hash_forget(struct fs_bucket *bucket);
 
 /* ---- reading (fs_read.c) ---- */
 

@@ -82,7 +82,7 @@ int fs_lookup(struct fs_view *view, u64 dir, const char *name, size_t len,
 	if (err)
 		return err;
 	rep->dir_change = cpu_to_le64(in.change);
-	err = fs_entry_find(view, dir, name, len, &entry);
+	err = fs_entry_find(view, &in, name, len, &entry);
 	if (err)
 		return err;
 	err = read_child(view, entry.ino, &in);
@@ -181,7 +181,7 @@ int fs_getxattr(struct fs_view *view, u64 ino, const char *name, size_t name_len
 		return err;
 	if (!in.xattr_bytes || !name_len || name_len > ARCHIL_NAME_LEN)
 		return -ENODATA;
-	fs_key_name(&key, FS_XATTR, ino, name, name_len);
+	fs_key_xattr(&key, ino, name, name_len);
 	err = fs_get(view, &key, &val);
 	if (err)
 		return err == -ENOENT ? -ENODATA : err;
@@ -246,7 +246,7 @@ int fs_resolve(struct fs_view *view, const char *path, size_t len, u64 *ino)
 			err = fs_dir_read(view, *ino, &dir);
 			if (err)
 				return err;
-			err = fs_entry_find(view, *ino, path, n, &entry);
+			err = fs_entry_find(view, &dir, path, n, &entry);
 			if (err)
 				return err;
 			*ino = entry.ino;
@@ -259,22 +259,19 @@ int fs_resolve(struct fs_view *view, const char *path, size_t len, u64 *ino)
 /* Put "/name" of a home link in front of what ends at @end; 0 when it does not fit. */
 static int prepend_name(struct fs_view *view, const struct fs_inode *in, char *buf, size_t *at)
 {
+	struct fs_entry entry;
 	struct store_value val;
-	struct fs_key key;
+	const char *name;
 	size_t n;
 	int err;
 
-	fs_key2(&key, FS_ENTRY, in->parent, in->cookie);
-	err = fs_get(view, &key, &val);
+	err = fs_entry_at(view, in->parent, in->cookie, &val, &entry, &name, &n);
 	if (err)
 		return err == -ENOENT ? -EBADMSG : err;
-	n = val.len - sizeof(struct fs_entry_val);
-	if (val.len <= sizeof(struct fs_entry_val)) {
-		err = -EBADMSG;
-	} else if (n + 1 <= *at) {
+	if (n + 1 <= *at) {
 		*at -= n + 1;
 		buf[*at] = '/';
-		memcpy(buf + *at + 1, (const u8 *)val.data + sizeof(struct fs_entry_val), n);
+		memcpy(buf + *at + 1, name, n);
 		err = 1;
 	}
 	store_value_put(&val);

@@ -38,8 +38,7 @@ struct fs_txn *fs_txn_begin(struct fs *fs, u64 now)
 	assert(!txn->open);
 	free_intents(&txn->intents);
 	txn->links.n = 0;
-	txn->last_ino = 0;
-	fs_names_forget(&txn->names);
+	fs_names_forget(txn);
 	txn->open = true;
 	txn->nr = store_batch_nr(fs->batch);
 	txn->view.commit = txn->nr;
@@ -65,7 +64,9 @@ int fs_batch_end(struct fs_txn *txn)
 	int err;
 
 	assert(txn->in_batch);
-	err = fs_nodes_flush(txn);
+	err = fs_names_settle(txn);
+	if (!err)
+		err = fs_nodes_flush(txn);
 	if (err) {
 		fs_nodes_drop(txn);	/* some are clean already, of what will be undone */
 		return err;
@@ -78,6 +79,7 @@ int fs_batch_end(struct fs_txn *txn)
 void fs_batch_abort(struct fs_txn *txn)
 {
 	assert(txn->in_batch);
+	fs_names_forget(txn);
 	fs_nodes_forget(txn);
 	free_intents(&txn->batch_intents);
 	txn->counters = txn->batch_counters;
