@@ -89,12 +89,16 @@ static u8 *put_var(u8 *p, u64 nr)
 static const u8 *get_var(const u8 *p, const u8 *end, u64 *nr)
 {
 	unsigned int shift;
+	u64 got = 0;
+	u8 byte;
 
-	*nr = 0;
 	for (shift = 0; p < end && shift < 64; shift += 7) {
-		*nr |= (u64)(*p & 0x7f) << shift;
-		if (!(*p++ & 0x80))
+		byte = *p++;
+		got |= (u64)(byte & 0x7f) << shift;
+		if (!(byte & 0x80)) {
+			*nr = got;
 			return p;
+		}
 	}
 	return NULL;
 }
@@ -217,15 +221,12 @@ int fs_inode_decode(u64 ino, const void *val, size_t len, struct fs_inode *in)
 {
 	const u8 *p = val, *end = p + len;
 	u64 f[FIELDS] = { 0 }, set;
-	unsigned int i;
 
 	p = get_var(p, end, &set);
 	if (!p || set >> FIELDS)
 		return -EBADMSG;
-	for (i = 0; i < FIELDS; i++) {
-		if (!(set >> i & 1))
-			continue;
-		p = get_var(p, end, &f[i]);
+	for (; set; set &= set - 1) {
+		p = get_var(p, end, &f[__builtin_ctzll(set)]);
 		if (!p)
 			return -EBADMSG;
 	}

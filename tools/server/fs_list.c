@@ -18,16 +18,17 @@ enum {
 	AHEAD_SCAN	= 4096,		/* entries of parents */
 	AHEAD_DIRS	= 1024,		/* directories remembered */
 	AHEAD_SIBLINGS	= 256,		/* directories of a parent that are looked for */
-	PACK_STEP	= 2,		/* packs of inodes passed over rather than sought */
+	PACK_STEP	= 4,		/* packs passed over rather than sought */
 };
 
 struct lister {
 	struct fs_view *view;
 	struct fs_list *list;
 	struct fs_scan entries, inodes;
+	bool stands;			/* entries: on a pack */
+	bool inodes_stand;
+	u64 at;				/* inodes: on which pack */
 	struct fs_inode in;		/* of the entry that is added */
-	u64 at;				/* the pack that inodes stands on, if it does */
-	bool stands;
 	u32 count;
 	/* to be listed, the next one last; with mode 0 only the number is known; NULL: none are collected */
 	struct archil_wattr *dirs;
@@ -66,8 +67,8 @@ static void lister_close(struct lister *l)
 
 static int stand(struct lister *l, int r)
 {
-	l->stands = r > 0;
-	if (l->stands)
+	l->inodes_stand = r > 0;
+	if (l->inodes_stand)
 		l->at = fs_key_nr(l->inodes.key, l->inodes.key_len, 0);
 	return r;
 }
@@ -84,10 +85,10 @@ static int read_child(struct lister *l, u64 ino)
 		r = fs_inode_read(l->view, ino, &l->in);
 		return r == -ESTALE ? -EBADMSG : r;
 	}
-	if (l->stands && l->at < pack && pack - l->at <= PACK_STEP) {
+	if (l->inodes_stand && l->at < pack && pack - l->at <= PACK_STEP) {
 		while (r > 0 && l->at < pack)
 			r = stand(l, fs_scan_next(&l->inodes));
-	} else if (!l->stands || l->at != pack) {
+	} else if (!l->inodes_stand || l->at != pack) {
 		fs_key_inode(&key, ino);
 		r = stand(l, fs_scan_first(&l->inodes, &key));
 	}
@@ -189,6 +190,34 @@ static int each_of_pack(struct lister *l, u64 dir, u64 cookie, each_fn *each)
 	return r;
 }
 
+/* Keys of entries are all of one length. */
+static int stands_behind(const struct lister *l, const struct fs_key *key)
+{
+	return l->entries.key_len == key->len ? memcmp(l->entries.key, key->b, key->len) : 1;
+}
+
+static int entries_at(struct lister *l, int r)
+{
+	l->stands = r > 0;
+	return r;
+}
+
+/* To the first pack from @from on. What comes behind a directory mostly is the one listed next. */
+static int first_pack(struct lister *l, const struct fs_key *from)
+{
+	int c = l->stands ? stands_behind(l, from) : 1, step, r;
+
+	for (step = 0; c < 0 && step < PACK_STEP; step++) {
+		r = entries_at(l, fs_scan_next(&l->entries));
+		if (r <= 0)
+			return r;
+		c = stands_behind(l, from);
+		if (c >= 0)
+			return 1;
+	}
+	return c ? entries_at(l, fs_scan_first(&l->entries, from)) : 1;
+}
+
 /* Go through the entries of a directory above a cookie, until @each says no. */
 static int each_entry(struct lister *l, u64 dir, u64 cookie, each_fn *each)
 {
@@ -198,7 +227,7 @@ static int each_entry(struct lister *l, u64 dir, u64 cookie, each_fn *each)
 	if (cookie >= ARCHIL_COOKIE_MAX)
 		return 0;
 	fs_key_entry(&from, dir, cookie + 1);
-	for (r = fs_scan_first(&l->entries, &from); r > 0; r = fs_scan_next(&l->entries)) {
+	for (r = first_pack(l, &from); r > 0; r = entries_at(l, fs_scan_next(&l->entries))) {
 		if (fs_key_nr(l->entries.key, l->entries.key_len, 0) != dir)
 			return 0;
 		r = each_of_pack(l, dir, cookie, each);
