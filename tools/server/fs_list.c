@@ -254,16 +254,17 @@ static int add_listing(struct lister *l, struct archil_wattr *dir)
 	size_t start = l->list->len, dirs = l->n_dirs;
 	struct fs_list *list = l->list;
 	struct archil_dirlist dl = {};
-	struct fs_inode in;
 	int err;
 
 	if (sizeof(dl) > list->cap - list->len)
 		return -ENOSPC;
 	if (!dir->mode) {
-		err = fs_dir_read(l->view, le64_to_cpu(dir->ino), &in);
+		err = read_child(l, le64_to_cpu(dir->ino));
 		if (err)
 			return err;
-		fill_attr(l, &in, dir);
+		if (!S_ISDIR(l->in.mode))
+			return -EBADMSG;
+		fill_attr(l, &l->in, dir);
 	}
 	if (list->enter)
 		list->enter(list->ctx, dir);
