@@ -17,8 +17,9 @@
  * 7. Sending has a workqueue of its own, in which nothing waits for anything but memory: a
  *    rescuer takes all works of its queue, and who waits for a log must not be among them.
  * 8. What a mount has appended and not acknowledged is bounded, in records and bytes, and counted
- *    before it is appended. Above a half of that all logs are sent; above three quarters writers
- *    are slowed; at the bound they wait. What frees or follows is counted and never waits.
+ *    before it is appended. Above a half of that all logs are sent, as often as the clock ticks;
+ *    above three quarters writers are slowed; at the bound they wait. What frees or follows is
+ *    counted and never waits.
  * 9. Records that merging drops are freed by whoever makes the next one, and by who sends: to free
  *    them may sleep.
  */
@@ -94,8 +95,14 @@ static int archil_backlog_wait(struct archil_mount *m)
 {
 	if (likely(!archil_backlog_above(m, 4)))
 		return 0;
+	if (!archil_backlog_above(m, 6)) {
+		if (READ_ONCE(m->backlog_tick) != jiffies)
+			archil_commit_now(m);
+		WRITE_ONCE(m->backlog_tick, jiffies);
+		return 0;
+	}
 	archil_commit_now(m);
-	if (archil_backlog_above(m, 6) && schedule_timeout_killable(1) && fatal_signal_pending(current))
+	if (schedule_timeout_killable(1) && fatal_signal_pending(current))
 		return -EINTR;
 	if (wait_event_killable(m->backlog_wait,
 				!archil_backlog_above(m, 8) || archil_transport_is_over(m)))

@@ -71,6 +71,7 @@ struct archil_mount {
 	atomic_t backlog;		/* log records not acknowledged, of all delegations */
 	atomic64_t backlog_bytes;	/* and of what is about to be appended */
 	wait_queue_head_t backlog_wait;	/* for less of it */
+	unsigned long backlog_tick;	/* jiffies when it was last sent for being large */
 	struct archil_batch_rec *log_junk;	/* dropped by merging, to be freed; xchg, cmpxchg */
 	atomic64_t taken;		/* delegations lost by force */
 	struct archil_room room;
