@@ -21,6 +21,7 @@ int fs_nodes_init(struct fs_txn *txn)
 	if (!txn->bucket)
 		return -ENOMEM;
 	txn->buckets = FS_BUCKETS_MIN;
+	txn->drops = 1;
 	return 0;
 }
 
@@ -101,6 +102,31 @@ static int inode_load(struct fs_view *view, u64 ino, struct fs_inode *in)
 	return err;
 }
 
+static void pack_is_whole(struct fs_txn *txn, u64 first)
+{
+	struct fs_node *node;
+	u64 ino;
+
+	for (ino = first; ino < first + FS_PACK; ino++) {
+		node = node_find(txn, ino);
+		if (node)
+			node->whole = txn->drops;
+	}
+}
+
+static bool is_whole(struct fs_txn *txn, u64 first)
+{
+	struct fs_node *node;
+	u64 ino;
+
+	for (ino = first; ino < first + FS_PACK; ino++) {
+		node = node_find(txn, ino);
+		if (node)
+			return node->whole == txn->drops;
+	}
+	return false;
+}
+
 /*
  * One that is not in the cache, and all that share its pack: who goes through a tree mostly
  * goes through numbers in order. What is wrong with one of these is told to who looks for it.
@@ -111,6 +137,7 @@ static int load(struct fs_txn *txn, u64 ino, struct fs_node **nodep)
 	struct store_value val;
 	struct fs_item item;
 	struct fs_inode in;
+	bool whole = true;
 	struct fs_key key;
 	size_t pos = 0;
 	u64 nr;
@@ -123,6 +150,7 @@ static int load(struct fs_txn *txn, u64 ino, struct fs_node **nodep)
 	while ((r = fs_pack_next(val.data, val.len, &pos, &item)) > 0) {
 		nr = ino - ino % FS_PACK + item.slot;
 		r = fs_inode_decode(nr, item.data, item.len, &in);
+		whole = whole && !r;
 		if (r && nr == ino)
 			break;
 		if (r || node_find(txn, nr))
@@ -136,6 +164,8 @@ static int load(struct fs_txn *txn, u64 ino, struct fs_node **nodep)
 			found = node;
 	}
 	store_value_put(&val);
+	if (!r && whole)
+		pack_is_whole(txn, ino - ino % FS_PACK);
 	*nodep = found;
 	return found ? 0 : r ? r : -ESTALE;
 }
@@ -236,26 +266,49 @@ void fs_node_gone(struct fs_txn *txn, struct fs_node *node)
 	txn->counters.inodes--;
 }
 
-static int item_of(struct fs_pack *pack, const struct fs_node *node)
+static size_t item_of(const struct fs_node *node, u8 *item)
 {
-	u8 item[FS_INODE_MAX];
-	size_t len = node->gone ? 0 : fs_inode_encode(&node->in, item);
-
-	return fs_pack_set(pack, node->in.ino % FS_PACK, item, len);
+	return node->gone ? 0 : fs_inode_encode(&node->in, item);
 }
 
 static void node_clean(struct fs_txn *txn, struct fs_node *node)
 {
+	if (!node->dirty)
+		return;
 	LIST_REMOVE(node, dirty_link);
 	node->dirty = false;
 	if (node->gone)
 		node_free(txn, node);
 }
 
+/* A pack of which all that is there is in the cache. */
+static int flush_whole(struct fs_txn *txn, const struct fs_key *key, u64 first)
+{
+	struct fs_pack *pack = &txn->flushed;
+	u8 item[FS_INODE_MAX];
+	struct fs_node *node;
+	size_t len;
+	u64 ino;
+
+	pack->len = 0;
+	for (ino = first; ino < first + FS_PACK; ino++) {
+		node = node_find(txn, ino);
+		if (!node)
+			continue;
+		node->whole = txn->drops;
+		len = item_of(node, item);
+		if (len)
+			fs_pack_add(pack, ino % FS_PACK, item, len);
+		node_clean(txn, node);
+	}
+	return fs_pack_put(txn, key, pack);
+}
+
 /* All dirty ones that share a pack. */
 static int flush_pack(struct fs_txn *txn, u64 first)
 {
 	struct fs_pack *pack = &txn->flushed;
+	u8 item[FS_INODE_MAX];
 	struct store_value val;
 	struct fs_node *node;
 	struct fs_key key;
@@ -263,16 +316,18 @@ static int flush_pack(struct fs_txn *txn, u64 first)
 	int err;
 
 	fs_key_inode(&key, first);
+	if (is_whole(txn, first))
+		return flush_whole(txn, &key, first);
 	err = fs_get(&txn->view, &key, &val);
+	if (err == -ENOENT)
+		return flush_whole(txn, &key, first);
 	if (!err)
 		err = fs_pack_load(pack, &val);
-	else if (err == -ENOENT)
-		err = pack->len = 0;
 	for (ino = first; !err && ino < first + FS_PACK; ino++) {
 		node = node_find(txn, ino);
 		if (!node || !node->dirty)
 			continue;
-		err = item_of(pack, node);
+		err = fs_pack_set(pack, ino % FS_PACK, item, item_of(node, item));
 		if (!err)
 			node_clean(txn, node);
 	}
@@ -300,6 +355,7 @@ void fs_nodes_forget(struct fs_txn *txn)
 		LIST_REMOVE(node, dirty_link);
 		node_free(txn, node);
 	}
+	txn->drops++;
 	txn->moves++;	/* what clean directories remember may rest on what is undone */
 }
 
@@ -316,6 +372,7 @@ void fs_nodes_drop(struct fs_txn *txn)
 	}
 	txn->nodes = 0;
 	LIST_INIT(&txn->dirty);
+	txn->drops++;
 	txn->moves++;
 }
 

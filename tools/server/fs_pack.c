@@ -40,6 +40,20 @@ int fs_pack_find(const void *val, size_t len, unsigned int slot, struct fs_item 
 	return r;
 }
 
+static void put_item(u8 *p, unsigned int slot, const void *data, size_t len)
+{
+	p[0] = slot;
+	p[1] = len;
+	p[2] = len >> 8;
+	memcpy(p + HEAD, data, len);
+}
+
+void fs_pack_add(struct fs_pack *pack, unsigned int slot, const void *data, size_t len)
+{
+	put_item(pack->b + pack->len, slot, data, len);
+	pack->len += HEAD + len;
+}
+
 int fs_pack_set(struct fs_pack *pack, unsigned int slot, const void *data, size_t len)
 {
 	size_t pos = 0, from = 0, to, size = len ? HEAD + len : 0;
@@ -58,11 +72,7 @@ int fs_pack_set(struct fs_pack *pack, unsigned int slot, const void *data, size_
 	p = pack->b + from;
 	memmove(p + size, pack->b + to, pack->len - to);
 	pack->len += size - (to - from);
-	if (!len)
-		return 0;
-	p[0] = slot;
-	p[1] = len;
-	p[2] = len >> 8;
-	memcpy(p + HEAD, data, len);
+	if (len)
+		put_item(p, slot, data, len);
 	return 0;
 }

@@ -43,6 +43,9 @@ int fs_pack_next(const void *val, size_t len, size_t *pos, struct fs_item *item)
 /* fs_pack_find() - 1: it is there; 0; -EBADMSG. */
 int fs_pack_find(const void *val, size_t len, unsigned int slot, struct fs_item *item);
 
+/* fs_pack_add() - an item behind all that are there, of FS_ITEM_MAX bytes at most, and not without. */
+void fs_pack_add(struct fs_pack *pack, unsigned int slot, const void *data, size_t len);
+
 /*
  * fs_pack_set() - make an item be @data, FS_ITEM_MAX bytes at most, or without a length remove it.
  * Return: 0, or -EBADMSG and nothing changed.

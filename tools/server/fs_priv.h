@@ -27,6 +27,7 @@ struct fs_node {
 	LIST_ENTRY(fs_node) dirty_link;
 	bool dirty, gone;
 	u64 bare;			/* in this transaction: none of its names is committed */
+	u64 whole;			/* while txn->drops is that: all of its pack are in the cache */
 	/* A directory that lay in this delegation when txn->moves was that. */
 	u64 inside, inside_moves;
 };
@@ -84,6 +85,7 @@ struct fs_txn {
 	struct fs_node **bucket;
 	size_t buckets, nodes;
 	struct fs_nodes dirty;
+	u64 drops;			/* nodes of inodes that are there left the cache */
 	u64 moves;			/* directories got another parent, or may have */
 	struct fs_block blocks[FS_BLOCKS];
 	struct fs_pack flushed;		/* of inodes; for fs_nodes_flush() */
