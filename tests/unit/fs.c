@@ -567,9 +567,43 @@ START_TEST(a_directory_costs_one_write_a_batch)
 }
 END_TEST
 
+START_TEST(neighbours_are_loaded_for_who_goes_in_order)
+{
+	struct fs_node *node;
+	char name[16];
+
+	for (u64 ino = 2; ino < 200; ino++) {
+		snprintf(name, sizeof(name), "f%d", (int)ino);
+		MUST(FILE_AT(1, name, ino));
+	}
+	disk_reopen();
+	begin();
+	for (u64 ino = 190; ino > 50; ino -= 2 * FS_PACK) {
+		ck_assert_int_eq(fs_node_get(txn, ino, &node), 0);
+		node->in.uid = 7;
+		fs_node_dirty(txn, node);
+	}
+	ck_assert_uint_eq(txn->nodes, 5);
+	ck_assert_int_eq(fs_node_get(txn, 65, &node), 0);
+	ck_assert_uint_eq(txn->nodes, 5 + FS_PACK);
+	/* 94 is there */
+	ck_assert_int_eq(fs_node_get(txn, 80, &node), 0);
+	ck_assert_uint_eq(txn->nodes, 5 + 2 * FS_PACK - 1);
+	end();
+	disk_reopen();
+	/* those beside it are as they were */
+	for (u64 ino = 2; ino < 200; ino++)
+		ck_assert_uint_eq(le32_to_cpu(attr_of(ino).uid),
+				  ino > 50 && ino <= 190 && (190 - ino) % (2 * FS_PACK) == 0 ? 7 : 0);
+	ck_assert_int_eq(check_disk(), 0);
+}
+END_TEST
+
 int main(void)
 {
 	TCase *tc = tcase_create("fs");
+
+	tcase_add_test(tc, neighbours_are_loaded_for_who_goes_in_order);
 
 	tcase_add_test(tc, a_disk_is_formatted_once);
 	tcase_add_test(tc, an_inode_number_is_used_once);

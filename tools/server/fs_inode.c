@@ -127,47 +127,68 @@ static bool is_whole(struct fs_txn *txn, u64 first)
 	return false;
 }
 
-/*
- * One that is not in the cache, and all that share its pack: who goes through a tree mostly
- * goes through numbers in order. What is wrong with one of these is told to who looks for it.
- */
-static int load(struct fs_txn *txn, u64 ino, struct fs_node **nodep)
+/* What is wrong with one of them is told to who looks for it. */
+static int add_all(struct fs_txn *txn, u64 first, const struct store_value *val)
 {
-	struct fs_node *node, *found = NULL;
-	struct store_value val;
 	struct fs_item item;
 	struct fs_inode in;
 	bool whole = true;
-	struct fs_key key;
 	size_t pos = 0;
-	u64 nr;
 	int r;
 
-	fs_key_inode(&key, ino);
-	r = fs_get(&txn->view, &key, &val);
-	if (r)
-		return r == -ENOENT ? -ESTALE : r;
-	while ((r = fs_pack_next(val.data, val.len, &pos, &item)) > 0) {
-		nr = ino - ino % FS_PACK + item.slot;
-		r = fs_inode_decode(nr, item.data, item.len, &in);
-		whole = whole && !r;
-		if (r && nr == ino)
-			break;
-		if (r || node_find(txn, nr))
+	while ((r = fs_pack_next(val->data, val->len, &pos, &item)) > 0) {
+		if (node_find(txn, first + item.slot))
 			continue;
-		node = node_add(txn, &in);
-		if (!node) {
-			r = -ENOMEM;
-			break;
-		}
-		if (nr == ino)
-			found = node;
+		if (fs_inode_decode(first + item.slot, item.data, item.len, &in))
+			whole = false;
+		else if (!node_add(txn, &in))
+			return -ENOMEM;
+	}
+	if (!r && whole)
+		pack_is_whole(txn, first);
+	return 0;
+}
+
+static int add_one(struct fs_txn *txn, u64 ino, const struct store_value *val)
+{
+	struct fs_item item;
+	struct fs_inode in;
+	int r;
+
+	r = fs_pack_find(val->data, val->len, ino % FS_PACK, &item);
+	if (r > 0)
+		r = fs_inode_decode(ino, item.data, item.len, &in);
+	else
+		r = r ? r : -ESTALE;
+	if (r)
+		return r;
+	return node_add(txn, &in) ? 0 : -ENOMEM;
+}
+
+/*
+ * One that is not in the cache. Who goes through a tree mostly goes through numbers in order:
+ * then all that share its pack.
+ */
+static int load(struct fs_txn *txn, u64 ino, struct fs_node **nodep)
+{
+	u64 first = ino - ino % FS_PACK, last = txn->last_pack;
+	struct store_value val;
+	struct fs_key key;
+	int err;
+
+	fs_key_inode(&key, ino);
+	err = fs_get(&txn->view, &key, &val);
+	if (err)
+		return err == -ENOENT ? -ESTALE : err;
+	txn->last_pack = first;
+	err = first - last <= FS_PACK ? add_all(txn, first, &val) : 0;
+	*nodep = node_find(txn, ino);
+	if (!err && !*nodep) {
+		err = add_one(txn, ino, &val);
+		*nodep = node_find(txn, ino);
 	}
 	store_value_put(&val);
-	if (!r && whole)
-		pack_is_whole(txn, ino - ino % FS_PACK);
-	*nodep = found;
-	return found ? 0 : r ? r : -ESTALE;
+	return err;
 }
 
 int fs_node_get(struct fs_txn *txn, u64 ino, struct fs_node **nodep)

@@ -85,6 +85,7 @@ struct fs_txn {
 	struct fs_node **bucket;
 	size_t buckets, nodes;
 	struct fs_nodes dirty;
+	u64 last_pack;			/* of inodes, from which one was loaded */
 	u64 drops;			/* nodes of inodes that are there left the cache */
 	u64 moves;			/* directories got another parent, or may have */
 	struct fs_block blocks[FS_BLOCKS];
