@@ -17,9 +17,9 @@
  * 7. Sending has a workqueue of its own, in which nothing waits for anything but memory: a
  *    rescuer takes all works of its queue, and who waits for a log must not be among them.
  * 8. What a mount has appended and not acknowledged is bounded, in records and bytes, and counted
- *    before it is appended. Above a half of that all logs are sent, as often as the clock ticks;
- *    above three quarters writers are slowed; at the bound they wait. What frees or follows is
- *    counted and never waits.
+ *    before it is appended. Above a half of that all logs are sent, no more often than the clock
+ *    ticks; above three quarters with each change, and writers are slowed; at the bound they wait.
+ *    What frees or follows is counted and never waits.
  * 9. Records that merging drops are freed by whoever makes the next one, and by who sends: to free
  *    them may sleep.
  */

@@ -150,7 +150,8 @@ static void change_one(void)
 		CHECK(!store_batch_delete(batch, key, klen));
 		model_del(&now, entry.key);
 	} else {
-		CHECK(!store_batch_put(batch, key, klen, value_bytes(&entry), entry.len));
+		CHECK(!(entry.len && rnd_one_in(&rnd, 2) ? store_batch_rewrite : store_batch_put)(
+			batch, key, klen, value_bytes(&entry), entry.len));
 		model_put(&now, entry);
 	}
 	changed = true;

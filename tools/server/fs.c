@@ -34,6 +34,13 @@ int fs_put(struct fs_txn *txn, const struct fs_key *key, const void *val, size_t
 	return store_batch_put(txn->fs->batch, key->b, key->len, val, len);
 }
 
+int fs_rewrite(struct fs_txn *txn, const struct fs_key *key, const void *val, size_t len)
+{
+	if (!len)
+		return fs_del(txn, key);
+	return store_batch_rewrite(txn->fs->batch, key->b, key->len, val, len);
+}
+
 int fs_del(struct fs_txn *txn, const struct fs_key *key)
 {
 	return store_batch_delete(txn->fs->batch, key->b, key->len);
@@ -80,24 +87,15 @@ int fs_pack_load(struct fs_pack *pack, struct store_value *val)
 
 int fs_pack_put(struct fs_txn *txn, const struct fs_key *key, const struct fs_pack *pack)
 {
-	return pack->len ? fs_put(txn, key, pack->b, pack->len) : fs_del(txn, key);
+	return fs_rewrite(txn, key, pack->b, pack->len);
 }
 
 int fs_scan_open(struct fs_view *view, const struct fs_key *prefix, struct fs_scan *scan)
 {
-	struct fs_key end;
-
-	fs_key_end(&end, prefix);
-	return fs_scan_open_range(view, prefix, &end, scan);
-}
-
-int fs_scan_open_range(struct fs_view *view, const struct fs_key *from, const struct fs_key *end,
-		       struct fs_scan *scan)
-{
 	struct fs *fs = view->fs;
 
-	scan->start = *from;
-	scan->end = *end;
+	scan->start = *prefix;
+	fs_key_end(&scan->end, prefix);
 	if (view->txn)
 		scan->it = store_batch_iter_open(fs->batch, scan->end.b, scan->end.len);
 	else

@@ -25,7 +25,7 @@ out:
 	return err;
 }
 
-/* The inode of a record, if it may change: else an error, or op->refused. */
+/* The inode of a record, which is about to change: else an error, or op->refused. */
 static int find_node(struct fs_op *op, bool regular, struct fs_node **nodep)
 {
 	int err;
@@ -35,7 +35,10 @@ static int find_node(struct fs_op *op, bool regular, struct fs_node **nodep)
 		return err;
 	if (regular && !S_ISREG((*nodep)->in.mode))
 		return S_ISDIR((*nodep)->in.mode) ? -EISDIR : -EINVAL;
-	return fs_op_touch(op, FS_TOUCH_INODE, *nodep);
+	err = fs_op_touch(op, FS_TOUCH_INODE, *nodep);
+	if (!err && !op->refused)
+		fs_node_dirty(op->txn, *nodep);
+	return err;
 }
 
 static int op_setattr(struct fs_op *op)

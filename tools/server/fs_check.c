@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * Is a disk consistent with itself? Every key is read once in order and held
+ * Is a disk consistent with itself? Every key is read and held
  * against those it must agree with:
  *
  *  1. An inode: its home entry leads to it, its links are as many as it counts,
@@ -394,6 +394,9 @@ static int check_dir(struct check *c, const struct fs_inode *in)
 		wrong(c, "directory %llu: counts %llu entries, has %llu",
 		      (unsigned long long)in->ino, (unsigned long long)in->entries,
 		      (unsigned long long)dir.entries);
+	if (in->splits && !in->entries)
+		wrong(c, "directory %llu: is empty, and its hash table was split %llu times",
+		      (unsigned long long)in->ino, (unsigned long long)in->splits);
 	if (orphan)
 		return 0;
 	if (in->nlink != dir.dirs + 2)

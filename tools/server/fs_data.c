@@ -203,8 +203,8 @@ static int take_over(struct fs_txn *txn, struct fs_node *node, u64 deleg)
 {
 	if (!(node->in.flags & ARCHIL_AF_BULK) || node->in.writer == deleg)
 		return 0;
-	node->in.writer = deleg;
 	fs_node_dirty(txn, node);
+	node->in.writer = deleg;
 	return fs_intent_add(txn, node->in.ino, FS_INTENT_TRUNCATE, node->in.size, 0, NULL);
 }
 
@@ -216,6 +216,7 @@ int fs_node_bulk(struct fs_txn *txn, struct fs_node *node, u64 deleg)
 
 	if (node->in.flags & ARCHIL_AF_BULK)
 		return take_over(txn, node, deleg);
+	fs_node_dirty(txn, node);
 	err = content_get(txn, node, buf);
 	if (err)
 		return err;
@@ -230,7 +231,6 @@ int fs_node_bulk(struct fs_txn *txn, struct fs_node *node, u64 deleg)
 	node->in.flags |= ARCHIL_AF_BULK;
 	node->in.writer = deleg;
 	node->in.bytes = pages(len);
-	fs_node_dirty(txn, node);
 	return 0;
 }
 
@@ -350,7 +350,7 @@ int fs_set_bytes(struct fs_txn *txn, u64 ino, u64 bytes)
 
 	if (err || !(node->in.flags & ARCHIL_AF_BULK) || node->in.bytes == bytes)
 		return err;
-	node->in.bytes = bytes;
 	fs_node_dirty(txn, node);
+	node->in.bytes = bytes;
 	return 0;
 }

@@ -79,11 +79,14 @@ int fs_entry_find(struct fs_view *view, const struct fs_inode *dir, const char *
 static int settle(struct fs_txn *txn)
 {
 	struct fs_pack_used *used = &txn->pack_used;
+	int err;
 
 	if (!used->dirty)
 		return 0;
-	used->dirty = false;
-	return fs_pack_put(txn, &used->key, &used->pack);
+	err = fs_pack_put(txn, &used->key, &used->pack);
+	if (!err)
+		used->dirty = false;
+	return err;
 }
 
 int fs_names_settle(struct fs_txn *txn)

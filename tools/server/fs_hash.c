@@ -34,7 +34,7 @@ static u64 low_of(u64 splits)
 	return 1ull << (63 - __builtin_clzll(splits + 1));
 }
 
-u64 fs_hash_bucket(u64 splits, u32 hash)
+static u64 bucket_of(u64 splits, u32 hash)
 {
 	u64 low = low_of(splits), i = hash & (2 * low - 1);
 
@@ -58,7 +58,7 @@ int fs_hash_get(struct fs_view *view, const struct fs_inode *dir, u32 hash,
 	err = view->txn ? fs_names_settle(view->txn) : 0;
 	if (err)
 		return err;
-	fs_key2(&key, FS_HASH, dir->ino, fs_hash_bucket(dir->splits, hash));
+	fs_key2(&key, FS_HASH, dir->ino, bucket_of(dir->splits, hash));
 	err = fs_get(view, &key, val);
 	if (err)
 		return err;
@@ -108,17 +108,20 @@ static int put(struct fs_txn *txn, u64 dir, u64 nr, const struct fs_hashed *item
 	struct fs_key key;
 
 	fs_key2(&key, FS_HASH, dir, nr);
-	return n ? fs_put(txn, &key, item, n * sizeof(*item)) : fs_del(txn, &key);
+	return fs_rewrite(txn, &key, item, n * sizeof(*item));
 }
 
 int fs_hash_settle(struct fs_txn *txn)
 {
 	struct fs_bucket *bucket = &txn->bucket_used;
+	int err;
 
 	if (!bucket->dirty)
 		return 0;
-	bucket->dirty = false;
-	return put(txn, bucket->dir, bucket->nr, bucket->item, bucket->n);
+	err = put(txn, bucket->dir, bucket->nr, bucket->item, bucket->n);
+	if (!err)
+		bucket->dirty = false;
+	return err;
 }
 
 /* Makes a bucket the one that is used. */
@@ -149,7 +152,7 @@ static int use(struct fs_txn *txn, struct fs_node *dir, u64 nr)
 
 int fs_hash_use(struct fs_txn *txn, struct fs_node *dir, u32 hash)
 {
-	return use(txn, dir, fs_hash_bucket(dir->in.splits, hash));
+	return use(txn, dir, bucket_of(dir->in.splits, hash));
 }
 
 /* Rule 3. */
@@ -167,7 +170,7 @@ static int split(struct fs_txn *txn, struct fs_node *dir)
 	dir->in.splits++;
 	for (stay = bucket->n; i < stay; ) {
 		item = bucket->item[i];
-		if (fs_hash_bucket(dir->in.splits, le32_to_cpu(item.hash)) == from) {
+		if (bucket_of(dir->in.splits, le32_to_cpu(item.hash)) == from) {
 			i++;
 			continue;
 		}

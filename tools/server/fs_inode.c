@@ -21,7 +21,6 @@ int fs_nodes_init(struct fs_txn *txn)
 	if (!txn->bucket)
 		return -ENOMEM;
 	txn->buckets = FS_BUCKETS_MIN;
-	txn->drops = 1;
 	return 0;
 }
 
@@ -102,7 +101,7 @@ static int inode_load(struct fs_view *view, u64 ino, struct fs_inode *in)
 	return err;
 }
 
-static void pack_is_whole(struct fs_txn *txn, u64 first)
+static void set_whole(struct fs_txn *txn, u64 first, bool whole)
 {
 	struct fs_node *node;
 	u64 ino;
@@ -110,7 +109,7 @@ static void pack_is_whole(struct fs_txn *txn, u64 first)
 	for (ino = first; ino < first + FS_PACK; ino++) {
 		node = node_find(txn, ino);
 		if (node)
-			node->whole = txn->drops;
+			node->whole = whole;
 	}
 }
 
@@ -121,8 +120,8 @@ static bool is_whole(struct fs_txn *txn, u64 first)
 
 	for (ino = first; ino < first + FS_PACK; ino++) {
 		node = node_find(txn, ino);
-		if (node)
-			return node->whole == txn->drops;
+		if (node && node->whole)
+			return true;
 	}
 	return false;
 }
@@ -145,7 +144,7 @@ static int add_all(struct fs_txn *txn, u64 first, const struct store_value *val)
 			return -ENOMEM;
 	}
 	if (!r && whole)
-		pack_is_whole(txn, first);
+		set_whole(txn, first, true);
 	return 0;
 }
 
@@ -316,13 +315,26 @@ static int flush_whole(struct fs_txn *txn, const struct fs_key *key, u64 first)
 		node = node_find(txn, ino);
 		if (!node)
 			continue;
-		node->whole = txn->drops;
+		node->whole = true;
 		len = item_of(node, item);
 		if (len)
 			fs_pack_add(pack, ino % FS_PACK, item, len);
 		node_clean(txn, node);
 	}
 	return fs_pack_put(txn, key, pack);
+}
+
+/* Has each item of a pack a node? */
+static bool all_there(struct fs_txn *txn, u64 first, const struct fs_pack *pack)
+{
+	struct fs_item item;
+	size_t pos = 0;
+	int r;
+
+	while ((r = fs_pack_next(pack->b, pack->len, &pos, &item)) > 0)
+		if (!node_find(txn, first + item.slot))
+			return false;
+	return !r;
 }
 
 /* All dirty ones that share a pack. */
@@ -352,7 +364,11 @@ static int flush_pack(struct fs_txn *txn, u64 first)
 		if (!err)
 			node_clean(txn, node);
 	}
-	return err ? err : fs_pack_put(txn, &key, pack);
+	if (err)
+		return err;
+	if (all_there(txn, first, pack))
+		set_whole(txn, first, true);
+	return fs_pack_put(txn, &key, pack);
 }
 
 int fs_nodes_flush(struct fs_txn *txn)
@@ -374,9 +390,9 @@ void fs_nodes_forget(struct fs_txn *txn)
 
 	while ((node = LIST_FIRST(&txn->dirty))) {
 		LIST_REMOVE(node, dirty_link);
+		set_whole(txn, node->in.ino - node->in.ino % FS_PACK, false);
 		node_free(txn, node);
 	}
-	txn->drops++;
 	txn->moves++;	/* what clean directories remember may rest on what is undone */
 }
 
@@ -393,7 +409,6 @@ void fs_nodes_drop(struct fs_txn *txn)
 	}
 	txn->nodes = 0;
 	LIST_INIT(&txn->dirty);
-	txn->drops++;
 	txn->moves++;
 }
 

@@ -94,6 +94,8 @@ static const u8 *get_var(const u8 *p, const u8 *end, u64 *nr)
 
 	for (shift = 0; p < end && shift < 64; shift += 7) {
 		byte = *p++;
+		if (shift == 63 && byte > 1)
+			return NULL;
 		got |= (u64)(byte & 0x7f) << shift;
 		if (!(byte & 0x80)) {
 			*nr = got;
@@ -170,6 +172,21 @@ static void to_fields(const struct fs_inode *in, u64 *f)
 	put_time(&f[F_BTIME], &in->btime, &in->mtime);
 }
 
+/* Those of 32 bits. */
+static bool fields_fit(const u64 *f)
+{
+	static const u8 small[] = {
+		F_MODE, F_MTIME_NSEC, F_NLINK, F_UID, F_GID, F_FLAGS, F_XATTR_BYTES, F_RDEV_MAJOR,
+		F_RDEV_MINOR, F_ATIME_NSEC, F_CTIME_NSEC, F_BTIME_NSEC,
+	};
+	u64 all = 0;
+	size_t i;
+
+	for (i = 0; i < ARRAY_SIZE(small); i++)
+		all |= f[small[i]];
+	return !(all >> 32);
+}
+
 static void from_fields(const u64 *f, struct fs_inode *in)
 {
 	in->change = f[F_CHANGE];
@@ -230,7 +247,7 @@ int fs_inode_decode(u64 ino, const void *val, size_t len, struct fs_inode *in)
 		if (!p)
 			return -EBADMSG;
 	}
-	if (p != end)
+	if (p != end || !fields_fit(f))
 		return -EBADMSG;
 	memset(in, 0, sizeof(*in));
 	in->ino = ino;

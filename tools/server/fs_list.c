@@ -190,8 +190,8 @@ static int each_of_pack(struct lister *l, u64 dir, u64 cookie, each_fn *each)
 	return r;
 }
 
-/* Keys of entries are all of one length. */
-static int stands_behind(const struct lister *l, const struct fs_key *key)
+/* Where the iterator stands, as memcmp() says it. Keys of entries are all of one length. */
+static int place_of(const struct lister *l, const struct fs_key *key)
 {
 	return l->entries.key_len == key->len ? memcmp(l->entries.key, key->b, key->len) : 1;
 }
@@ -205,13 +205,13 @@ static int entries_at(struct lister *l, int r)
 /* To the first pack from @from on. What comes behind a directory mostly is the one listed next. */
 static int first_pack(struct lister *l, const struct fs_key *from)
 {
-	int c = l->stands ? stands_behind(l, from) : 1, step, r;
+	int c = l->stands ? place_of(l, from) : 1, step, r;
 
 	for (step = 0; c < 0 && step < PACK_STEP; step++) {
 		r = entries_at(l, fs_scan_next(&l->entries));
 		if (r <= 0)
 			return r;
-		c = stands_behind(l, from);
+		c = place_of(l, from);
 		if (c >= 0)
 			return 1;
 	}

@@ -527,6 +527,8 @@ static int rename_exchange(struct rename *rn)
 	struct fs_entry at_old = rn->from, at_new = rn->to;
 	int d = is_dir(rn->target) - is_dir(rn->node), err;
 
+	fs_node_dirty(op->txn, rn->node);
+	fs_node_dirty(op->txn, rn->target);
 	at_old.ino = rn->target->in.ino;
 	at_old.type = type_of(rn->target);
 	at_new.ino = rn->node->in.ino;
@@ -559,6 +561,7 @@ static int rename_move(struct rename *rn)
 	u64 deleg;
 	int err;
 
+	fs_node_dirty(op->txn, rn->node);
 	if (rn->target) {
 		err = keeper(op, rn->target, rec->flags & ARCHIL_RENAME_OPEN, &deleg);
 		if (err)

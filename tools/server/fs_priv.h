@@ -20,6 +20,7 @@ struct fs_view {
  * An inode in the committer's cache, which is true to the open transaction:
  * clean nodes are as the batch has them, dirty ones are written to it at the
  * batch's end. There is no other writer, so they stay true over transactions.
+ * A node is dirty before it is changed: when a batch is given up, the dirty ones are forgotten.
  */
 struct fs_node {
 	struct fs_inode in;
@@ -27,7 +28,7 @@ struct fs_node {
 	LIST_ENTRY(fs_node) dirty_link;
 	bool dirty, gone;
 	u64 bare;			/* in this transaction: none of its names is committed */
-	u64 whole;			/* while txn->drops is that: all of its pack are in the cache */
+	bool whole;			/* all of its pack that there are are in the cache */
 	/* A directory that lay in this delegation when txn->moves was that. */
 	u64 inside, inside_moves;
 };
@@ -50,7 +51,7 @@ struct fs_block {
 #define FS_BLOCK_INOS	256
 #define FS_BLOCKS	4096
 
-#define FS_BUCKET	16		/* entries of a bucket of names, on the average and at most */
+#define FS_BUCKET	16		/* entries of a bucket of names: so many on the average, at most */
 
 /* A pack of entries, and a bucket of a directory's hash table, that the committer used last. */
 struct fs_pack_used {
@@ -86,7 +87,6 @@ struct fs_txn {
 	size_t buckets, nodes;
 	struct fs_nodes dirty;
 	u64 last_pack;			/* of inodes, from which one was loaded */
-	u64 drops;			/* nodes of inodes that are there left the cache */
 	u64 moves;			/* directories got another parent, or may have */
 	struct fs_block blocks[FS_BLOCKS];
 	struct fs_pack flushed;		/* of inodes; for fs_nodes_flush() */
@@ -120,6 +120,8 @@ int fs_get(struct fs_view *view, const struct fs_key *key, struct store_value *v
 int fs_get_own(struct fs_txn *txn, const struct fs_key *key, struct store_value *val);
 int fs_put(struct fs_txn *txn, const struct fs_key *key, const void *val, size_t len);
 int fs_del(struct fs_txn *txn, const struct fs_key *key);
+/* For what is put again and again (store_batch_rewrite()); without a length there is no key. */
+int fs_rewrite(struct fs_txn *txn, const struct fs_key *key, const void *val, size_t len);
 /* Is it there? 1, 0 or an error. */
 int fs_has(struct fs_view *view, const struct fs_key *key);
 
@@ -140,9 +142,6 @@ struct fs_scan {
 };
 
 int fs_scan_open(struct fs_view *view, const struct fs_key *prefix, struct fs_scan *scan);
-/* All keys from one on that are before another. */
-int fs_scan_open_range(struct fs_view *view, const struct fs_key *from, const struct fs_key *end,
-		       struct fs_scan *scan);
 void fs_scan_close(struct fs_scan *scan);
 /* 1: it stands on a key; 0: the end; or an error. from: NULL: where it starts. */
 int fs_scan_first(struct fs_scan *scan, const struct fs_key *from);
@@ -198,8 +197,6 @@ int fs_node_names_get(struct fs_txn *txn, struct fs_node *dir, const struct fs_k
 /* ---- names by their hashes (fs_hash.c) ---- */
 
 u32 fs_hash(const struct fs *fs, const char *name, size_t len);
-/* The bucket of a hash in a directory with so many splits. */
-u64 fs_hash_bucket(u64 splits, u32 hash);
 /* How many there are in a bucket's value: 0, or -EBADMSG. */
 int fs_hashed_decode(const struct store_value *val, size_t *n);
 /* The bucket of a hash: @n of struct fs_hashed in @val, to be put. -ENOENT: none. */

@@ -272,6 +272,13 @@ int store_batch_put(struct store_batch *batch, const void *key, size_t klen,
 int store_batch_delete(struct store_batch *batch, const void *key, size_t klen);
 
 /*
+ * store_batch_rewrite() - as store_batch_put(), for what is put again and again: it takes no
+ * memory each time. Pointers to the key's value in the batch are not good any more. @vlen: not 0.
+ */
+int store_batch_rewrite(struct store_batch *batch, const void *key, size_t klen,
+			const void *val, size_t vlen);
+
+/*
  * store_batch_savepoint() - remember the state of the batch.
  * store_batch_rollback() - return to the last savepoint and forget it; it costs
  * what was done since. 0, or -EINVAL when there is none.
@@ -281,7 +288,10 @@ int store_batch_delete(struct store_batch *batch, const void *key, size_t klen);
 void store_batch_savepoint(struct store_batch *batch);
 int store_batch_rollback(struct store_batch *batch);
 
-/* Bytes of keys and values that were put in it, replaced ones too: for bounding a group. */
+/*
+ * Bytes of keys and values that were put in it, replaced ones too unless they were rewritten: for
+ * bounding a group.
+ */
 size_t store_batch_bytes(const struct store_batch *batch);
 
 /* The number that this batch gets when committed; see store_commit_nr(). */

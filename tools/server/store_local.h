@@ -70,6 +70,8 @@ enum change_state {
 struct store_change {
 	const char *val;
 	uint32_t vlen;
+	uint32_t room;		/* bytes at val that are its own */
+	size_t noted;		/* the number of its last note; see fresh() */
 	uint16_t klen;
 	uint16_t state;		/* enum change_state */
 	char key[];

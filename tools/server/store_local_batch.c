@@ -10,7 +10,7 @@
  *    costs two short binary searches; and the engine takes what comes in order in
  *    a fraction of the time.
  * 3. With a savepoint each change is noted with what it was before: a rollback
- *    goes back over the notes down to the savepoint's own.
+ *    goes back over the notes down to the savepoint's own. One note for each savepoint is enough.
  */
 #include <endian.h>
 #include <errno.h>
@@ -52,8 +52,11 @@ struct chunk {
 /* What a change was; without a change it is a savepoint. */
 struct note {
 	struct store_change *change;
-	const char *val;
-	uint32_t vlen;
+	union {
+		const char *val;
+		size_t before;		/* the savepoint before: its number, or 0 */
+	};
+	uint32_t vlen, room;
 	uint16_t state;
 };
 
@@ -64,7 +67,7 @@ struct store_batch {
 	struct chunk *chunks;		/* the first is in use, the last is kept */
 	struct note *notes;
 	size_t n_notes, max_notes;
-	size_t savepoints;
+	size_t savepoint;		/* number of the last one's note, from 1; 0: there is none */
 	size_t changes;			/* that are not rolled back */
 	size_t bytes;
 	bool large;			/* there was a commit larger than a memtable */
@@ -331,23 +334,36 @@ static bool note(struct store_batch *batch, struct store_change *change)
 	if (!room((void **)&batch->notes, batch->n_notes, &batch->max_notes,
 		  sizeof(*batch->notes)))
 		return false;
-	batch->notes[batch->n_notes] = (struct note){ .change = change };
 	if (change) {
-		batch->notes[batch->n_notes].val = change->val;
-		batch->notes[batch->n_notes].vlen = change->vlen;
-		batch->notes[batch->n_notes].state = change->state;
+		batch->notes[batch->n_notes] = (struct note){
+			.change = change, .val = change->val, .vlen = change->vlen,
+			.room = change->room, .state = change->state,
+		};
+		change->noted = batch->n_notes + 1;
+	} else {
+		batch->notes[batch->n_notes] = (struct note){ .before = batch->savepoint };
 	}
 	batch->n_notes++;
 	return true;
 }
 
+/* Does no savepoint need what it is: none is, or it is noted since the last one? */
+static bool fresh(const struct store_batch *batch, const struct store_change *change)
+{
+	if (!batch->savepoint)
+		return true;
+	return change->noted > batch->savepoint && change->noted <= batch->n_notes &&
+	       batch->notes[change->noted - 1].change == change;
+}
+
 static void set(struct store_batch *batch, struct store_change *change, enum change_state state,
-		const char *val, uint32_t vlen)
+		const char *val, uint32_t vlen, uint32_t room)
 {
 	batch->changes += (state != CHANGE_NONE) - (change->state != CHANGE_NONE);
 	change->state = state;
 	change->val = val;
 	change->vlen = vlen;
+	change->room = room;
 }
 
 /* The change of a key, made if it is not there. */
@@ -366,6 +382,8 @@ static struct store_change *change_of(struct store_batch *batch, const void *key
 		return NULL;
 	change->val = NULL;
 	change->vlen = 0;
+	change->room = 0;
+	change->noted = 0;
 	change->state = CHANGE_NONE;
 	change->klen = klen;
 	memcpy(change->key, key, klen);
@@ -378,7 +396,7 @@ static int change(struct store_batch *batch, const void *key, size_t klen,
 	struct store_change *change = change_of(batch, key, klen);
 	char *copy = NULL;
 
-	if (!change || (batch->savepoints && !note(batch, change)))
+	if (!change || (batch->savepoint && !note(batch, change)))
 		return -ENOMEM;
 	if (vlen) {
 		copy = take(batch, vlen);
@@ -386,8 +404,39 @@ static int change(struct store_batch *batch, const void *key, size_t klen,
 			return -ENOMEM;
 		memcpy(copy, val, vlen);
 	}
-	set(batch, change, state, copy ? copy : "", vlen);
+	set(batch, change, state, copy ? copy : "", vlen, vlen);
 	batch->bytes += klen + vlen;
+	return 0;
+}
+
+int store_batch_rewrite(struct store_batch *batch, const void *key, size_t klen, const void *val,
+			size_t vlen)
+{
+	struct store_change *change;
+	size_t room = vlen + vlen / 2;	/* what is rewritten mostly grows */
+	char *copy;
+
+	if (!store_key_good(key, klen) || !vlen || vlen > STORE_VALUE_MAX)
+		return -EINVAL;
+	change = change_of(batch, key, klen);
+	if (!change)
+		return -ENOMEM;
+	if (!fresh(batch, change)) {
+		if (!note(batch, change))
+			return -ENOMEM;
+		change->room = 0;
+	}
+	copy = (char *)change->val;
+	if (change->room < vlen) {
+		copy = take(batch, room);
+		if (!copy)
+			return -ENOMEM;
+		batch->bytes += klen + room;
+	} else {
+		room = change->room;
+	}
+	memcpy(copy, val, vlen);
+	set(batch, change, CHANGE_PUT, copy, vlen, room);
 	return 0;
 }
 
@@ -443,22 +492,22 @@ void store_batch_savepoint(struct store_batch *batch)
 	/* as the engine does: there is nobody to tell */
 	if (!note(batch, NULL))
 		abort();
-	batch->savepoints++;
+	batch->savepoint = batch->n_notes;
 }
 
 int store_batch_rollback(struct store_batch *batch)
 {
 	struct note *n;
 
-	if (!batch->savepoints)
+	if (!batch->savepoint)
 		return -EINVAL;
 	for (;;) {
 		n = &batch->notes[--batch->n_notes];
 		if (!n->change)
 			break;
-		set(batch, n->change, n->state, n->val, n->vlen);
+		set(batch, n->change, n->state, n->val, n->vlen, n->room);
 	}
-	batch->savepoints--;
+	batch->savepoint = n->before;
 	return 0;
 }
 
@@ -504,7 +553,7 @@ void store_batch_clear(struct store_batch *batch)
 	}
 	batch->n_top = 0;
 	batch->n_notes = 0;
-	batch->savepoints = 0;
+	batch->savepoint = 0;
 	batch->changes = 0;
 	batch->bytes = 0;
 }
