@@ -96,9 +96,10 @@ static int archil_backlog_wait(struct archil_mount *m)
 	if (likely(!archil_backlog_above(m, 4)))
 		return 0;
 	if (!archil_backlog_above(m, 6)) {
-		if (READ_ONCE(m->backlog_tick) != jiffies)
+		if (time_after(jiffies, READ_ONCE(m->backlog_tick))) {
+			WRITE_ONCE(m->backlog_tick, jiffies);
 			archil_commit_now(m);
-		WRITE_ONCE(m->backlog_tick, jiffies);
+		}
 		return 0;
 	}
 	archil_commit_now(m);

@@ -116,6 +116,7 @@ static struct archil_mount *archil_mount_new(struct net *net, struct archil_opti
 	spin_lock_init(&m->room.lock);
 	init_waitqueue_head(&m->writes_wait);
 	init_waitqueue_head(&m->backlog_wait);
+	m->backlog_tick = jiffies;
 	archil_dirty_init(m);
 	archil_transport_init(m);
 	archil_delegs_init(m);

@@ -28,7 +28,7 @@ struct fs_node {
 	LIST_ENTRY(fs_node) dirty_link;
 	bool dirty, gone;
 	u64 bare;			/* in this transaction: none of its names is committed */
-	bool whole;			/* all of its pack that there are are in the cache */
+	bool whole;			/* so is all of its pack: nothing but the cache has to be looked at */
 	/* A directory that lay in this delegation when txn->moves was that. */
 	u64 inside, inside_moves;
 };
