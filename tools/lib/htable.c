@@ -15,10 +15,7 @@
 
 static size_t index_of(const struct htable *table, uint64_t hash)
 {
-	size_t low = (size_t)1 << (63 - __builtin_clzll(table->buckets));
-	size_t i = hash & (2 * low - 1);
-
-	return i < table->buckets ? i : i - low;
+	return htable_bucket(table->buckets, hash);
 }
 
 static unsigned int segment_of(size_t bucket)

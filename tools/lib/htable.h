@@ -43,6 +43,15 @@ void htable_del(struct htable *table, struct hlink *link);
 struct hlink *htable_find(struct htable *table, uint64_t hash);
 struct hlink *htable_next(struct htable *table, struct hlink *link);
 
+/* The bucket of a hash among so many, at least one: rule 1 of linear hashing (htable.c). */
+static inline uint64_t htable_bucket(uint64_t buckets, uint64_t hash)
+{
+	uint64_t low = 1ull << (63 - __builtin_clzll(buckets));
+	uint64_t i = hash & (2 * low - 1);
+
+	return i < buckets ? i : i - low;
+}
+
 /*
  * One to one for a given seed: equal hashes are equal keys. The seed is random
  * where strangers choose keys, so that they cannot choose ones that collide.

@@ -3,12 +3,12 @@
  * Names of a directory by their hashes: a table that grows by one bucket at a time (linear
  * hashing), each bucket a key of the store.
  *
- * 1. A directory with n splits has the buckets 0 to n. With low the greatest power of two <= n + 1,
- *    an entry lies in bucket hash % (2 * low) if there is such a bucket, else in hash % low.
+ * 1. A directory with n splits has the buckets 0 to n; where a hash lies, and what a new bucket
+ *    takes from which, is as in memory (htable.c, rules 1 and 2).
  * 2. A bucket has the hash and the cookie of each of its entries; the name is with the entry
  *    (fs_entry.c). One without entries has no key.
- * 3. When there are more than FS_BUCKET entries for each bucket, one is added: bucket n + 1 gets
- *    what is its own now from bucket n + 1 - low. A directory without entries has one.
+ * 3. When there are more than FS_BUCKET entries for each bucket, one is added. A directory without
+ *    entries has one.
  * 4. Hashes are SipHash with a key of the disk's own.
  * 5. The committer keeps the bucket that it used last: fs_entry.c, rule 1.
  */
@@ -16,6 +16,7 @@
 #include <stdlib.h>
 
 #include "fs_priv.h"
+#include "htable.h"
 
 _Static_assert(FS_HASH_KEY_SIZE == crypto_shorthash_KEYBYTES, "SipHash");
 
@@ -29,16 +30,9 @@ u32 fs_hash(const struct fs *fs, const char *name, size_t len)
 	return le32_to_cpu(low);
 }
 
-static u64 low_of(u64 splits)
-{
-	return 1ull << (63 - __builtin_clzll(splits + 1));
-}
-
 static u64 bucket_of(u64 splits, u32 hash)
 {
-	u64 low = low_of(splits), i = hash & (2 * low - 1);
-
-	return i <= splits ? i : i - low;
+	return htable_bucket(splits + 1, hash);
 }
 
 int fs_hashed_decode(const struct store_value *val, size_t *n)
@@ -159,7 +153,7 @@ int fs_hash_use(struct fs_txn *txn, struct fs_node *dir, u32 hash)
 static int split(struct fs_txn *txn, struct fs_node *dir)
 {
 	struct fs_bucket *bucket = &txn->bucket_used;
-	u64 nr = dir->in.splits + 1, from = nr - low_of(dir->in.splits);
+	u64 nr = dir->in.splits + 1, from = htable_bucket(nr, nr);
 	struct fs_hashed item;
 	size_t i = 0, stay;
 	int err;
