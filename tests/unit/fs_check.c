@@ -364,6 +364,21 @@ START_TEST(a_wrong_inode_is_found)
 }
 END_TEST
 
+START_TEST(a_hash_table_of_nothing_is_found)
+{
+	struct fs_inode in;
+	struct fs_view *view;
+
+	fill();
+	view = fs_view_get(fs);
+	ck_assert_int_eq(fs_inode_read(view, DIR_2, &in), 0);
+	fs_view_put(view);
+	in.splits = 1;
+	put_inode(&in);
+	ck_assert_int_eq(damaged(), 1);
+}
+END_TEST
+
 START_TEST(wrong_counters_are_found)
 {
 	struct fs_counters_val val;
@@ -419,6 +434,7 @@ int main(void)
 	tcase_add_loop_test(tc, a_wrong_entry_is_found, 0, 13);
 	tcase_add_loop_test(tc, a_stray_key_is_found, 0, 22);
 	tcase_add_loop_test(tc, a_wrong_inode_is_found, 0, 10);
+	tcase_add_test(tc, a_hash_table_of_nothing_is_found);
 	tcase_add_loop_test(tc, wrong_counters_are_found, 0, 4);
 	tcase_add_loop_test(tc, a_data_file_of_nothing_is_found, 0, 2);
 	return run_disk_tests(tc, "fs_check");

@@ -160,6 +160,27 @@ START_TEST(an_inode_comes_back_as_it_was)
 }
 END_TEST
 
+START_TEST(a_number_that_does_not_fit_is_refused)
+{
+	/* bit 0: change, of 64 bits; bit 1: mode, of 32 */
+	static const struct {
+		size_t len;
+		u8 b[16];
+		int err;
+	} item[] = {
+		{ 11, { 1, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0x01 }, 0 },
+		{ 11, { 1, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0x02 }, -EBADMSG },
+		{ 12, { 1, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0x80, 0 }, -EBADMSG },
+		{ 6, { 2, 0xff, 0xff, 0xff, 0xff, 0x0f }, 0 },
+		{ 6, { 2, 0xff, 0xff, 0xff, 0xff, 0x1f }, -EBADMSG },	/* 33 bits */
+		{ 6, { 0x80, 0x80, 0x80, 0x80, 0x01, 1 }, -EBADMSG },	/* no such field */
+	};
+	struct fs_inode in;
+
+	ck_assert_int_eq(fs_inode_decode(1, item[_i].b, item[_i].len, &in), item[_i].err);
+}
+END_TEST
+
 START_TEST(a_new_file_is_small)
 {
 	struct archil_time now = { cpu_to_le64(1796000000), cpu_to_le32(123456789) };
@@ -239,6 +260,7 @@ int main(void)
 	tcase_add_test(tc, a_pack_has_what_was_put_there);
 	tcase_add_loop_test(tc, a_malformed_pack_is_refused, 0, 8);
 	tcase_add_test(tc, an_inode_comes_back_as_it_was);
+	tcase_add_loop_test(tc, a_number_that_does_not_fit_is_refused, 0, 6);
 	tcase_add_test(tc, a_new_file_is_small);
 	tcase_add_test(tc, an_entry_comes_back_as_it_was);
 	tcase_add_test(tc, any_bytes_can_be_decoded);
