@@ -129,14 +129,14 @@ static int use(struct fs_txn *txn, struct fs_node *dir, u64 cookie)
 	if (err)
 		return err;
 	used->key.len = 0;
+	used->pack.len = 0;
 	err = fs_node_names_get(txn, dir, &key, &val);
 	if (!err)
 		err = fs_pack_load(&used->pack, &val);
-	else if (err == -ENOENT)
-		err = used->pack.len = 0;
-	if (!err)
-		used->key = key;
-	return err;
+	if (err && err != -ENOENT)
+		return err;
+	used->key = key;
+	return 0;
 }
 
 /* The entry of that cookie is what is given; without a length there is none. */

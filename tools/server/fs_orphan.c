@@ -23,7 +23,7 @@ static int del_open(struct fs_txn *txn, struct fs_node *node)
 	return fs_del(txn, &key);
 }
 
-/* A key for each would be a third of what removing a file changes: they are put together. */
+/* They are put together: a key for each would be more than all else that removing a file changes. */
 static int put_released(struct fs_txn *txn, struct fs_node *node)
 {
 	node->in.released = txn->now;
