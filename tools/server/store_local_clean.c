@@ -31,29 +31,21 @@
 
 static int file_crc(int dirfd, const char *name, uint64_t *size, uint32_t *crc)
 {
-	size_t space = 1u << 18;
 	int fd, err = 0;
+	char buf[16384];
 	ssize_t n;
-	char *buf;
 
 	*size = 0;
 	*crc = 0;
 	fd = openat(dirfd, name, O_RDONLY | O_CLOEXEC);
 	if (fd < 0)
 		return -errno;
-	buf = malloc(space);
-	if (!buf)
-		err = -ENOMEM;
-	while (!err) {
-		n = read_full(fd, buf, space);
-		if (n < 0)
-			err = n;
-		if (n <= 0)
-			break;
+	while ((n = read_full(fd, buf, sizeof(buf))) > 0) {
 		*crc = crc32c(*crc, buf, n);
 		*size += n;
 	}
-	free(buf);
+	if (n < 0)
+		err = n;
 	close(fd);
 	return err;
 }
@@ -137,13 +129,19 @@ out_free:
 static int read_mark(int dirfd, char **textp)
 {
 	int fd = openat(dirfd, MARK, O_RDONLY | O_CLOEXEC);
-	char *text;
+	char *text = NULL;
+	size_t size = 0;
+	struct stat st;
 	ssize_t n;
 
 	if (fd < 0)
 		return -errno;
-	text = malloc(MARK_MAX + 1);
-	n = text ? read_full(fd, text, MARK_MAX) : -ENOMEM;
+	n = fstat(fd, &st) ? -errno : 0;
+	if (!n) {
+		size = st.st_size < MARK_MAX ? st.st_size : MARK_MAX;
+		text = malloc(size + 1);
+		n = text ? read_full(fd, text, size) : -ENOMEM;
+	}
 	close(fd);
 	if (n < 0) {
 		free(text);
