@@ -242,7 +242,7 @@ static inline int run_disk_tests(TCase *tc, const char *name)
 	int failed;
 
 	tcase_add_checked_fixture(tc, disk_make, disk_remove);
-	tcase_set_timeout(tc, 120);
+	tcase_set_timeout(tc, 300);
 	suite_add_tcase(s, tc);
 	sr = srunner_create(s);
 	srunner_run_all(sr, CK_NORMAL);

@@ -185,7 +185,7 @@ static inline int ps_run(const char *title, const struct ps_test *tests)
 	const char *only = getenv("ONLY");
 	int failed;
 
-	tcase_set_timeout(tc, 120);
+	tcase_set_timeout(tc, 300);
 	tcase_add_checked_fixture(tc, ps_setup, ps_teardown);
 	for (; tests->name; tests++)
 		if (!only || !strcmp(only, tests->name))
