@@ -351,7 +351,7 @@ static struct archil_deleg *archil_inode_forget(struct archil_inode *ai)
 
 	spin_lock(&ai->lock);
 	d = ai->own;
-	ai->own = NULL;
+	WRITE_ONCE(ai->own, NULL);
 	spin_unlock(&ai->lock);
 	if (d) {
 		spin_lock(&d->inodes_lock);
@@ -398,7 +398,7 @@ void archil_inode_own(struct archil_inode *ai, struct archil_deleg *d, u32 epoch
 	list_add_tail(&ai->own_list, &d->inodes);
 	spin_unlock(&d->inodes_lock);
 	spin_lock(&ai->lock);
-	ai->own = d;
+	WRITE_ONCE(ai->own, d);
 	ai->own_epoch = epoch;
 	/* The old log was drained; numbers of the new one mean something else. */
 	ai->last_seq = 0;
@@ -434,6 +434,8 @@ struct archil_deleg *archil_deleg_told(struct inode *inode)
 	struct archil_deleg *d;
 	u64 number, at;
 
+	if (archil_not_ours(inode))
+		return NULL;
 	spin_lock(&ai->lock);
 	d = ai->own;
 	/* What was lost stays with the lost one until that is cleaned: rule 3. */

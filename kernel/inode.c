@@ -409,19 +409,26 @@ static bool archil_deleg_live(const struct archil_deleg *d)
 	return d && READ_ONCE(d->state) <= ARCHIL_OWN_DRAINING;
 }
 
-/* As good as it gets, under a delegation, without references: for walks under RCU. */
-static bool archil_inode_valid_owned(struct archil_inode *ai)
+u64 archil_own_since(struct archil_inode *ai)
 {
 	struct archil_mount *m = archil_mnt(ai->vfs.i_sb);
 	struct archil_deleg *d;
-	bool valid;
+	u64 since = 0;
 
 	rcu_read_lock();
 	d = READ_ONCE(ai->own);	/* freed by RCU */
-	valid = archil_deleg_live(d) && READ_ONCE(ai->own_epoch) == READ_ONCE(m->delegs.epoch) &&
-		READ_ONCE(ai->commit) >= d->commit;
+	if (archil_deleg_live(d) && READ_ONCE(ai->own_epoch) == READ_ONCE(m->delegs.epoch))
+		since = d->commit;
 	rcu_read_unlock();
-	return valid;
+	return since;
+}
+
+/* As good as it gets, under a delegation, without references: for walks under RCU. */
+static bool archil_inode_valid_owned(struct archil_inode *ai)
+{
+	u64 since = archil_owned_since(ai);
+
+	return since && READ_ONCE(ai->commit) >= since;
 }
 
 bool archil_inode_valid(struct inode *inode)
@@ -432,6 +439,8 @@ bool archil_inode_valid(struct inode *inode)
 
 	if (archil_inode_valid_owned(ai))
 		return true;
+	if (archil_not_ours(inode))
+		return time_before(jiffies, READ_ONCE(ai->expires));
 	d = archil_deleg_told(inode);
 	if (archil_deleg_live(d)) {
 		valid = ai->commit >= d->commit;
@@ -612,8 +621,8 @@ int archil_permission(struct mnt_idmap *idmap, struct inode *inode, int mask)
 {
 	int err;
 
-	if (!archil_inode_valid_owned(archil_i(inode)) &&
-	    !time_before(jiffies, READ_ONCE(archil_i(inode)->expires))) {
+	if (!time_before(jiffies, READ_ONCE(archil_i(inode)->expires)) &&
+	    !archil_inode_valid_owned(archil_i(inode))) {
 		if (mask & MAY_NOT_BLOCK)
 			return -ECHILD;
 		err = archil_revalidate_way(inode);

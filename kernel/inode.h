@@ -130,6 +130,24 @@ int archil_ask_settled(struct inode *inode);
  * more, and its attributes are memory's alone. The inode is locked.
  */
 bool archil_inode_gone(struct inode *inode);
+/* What archil_owned_since() does where a delegation is cached. */
+u64 archil_own_since(struct archil_inode *ai);
+
+/*
+ * The commit of the grant, if a delegation that covers it is cached and lives; else 0. Takes no
+ * references or locks: for walks under RCU.
+ */
+static inline u64 archil_owned_since(struct archil_inode *ai)
+{
+	return READ_ONCE(ai->own) ? archil_own_since(ai) : 0;
+}
+
+/* No delegation covers it, nor has any that was lost something of it: there are none. */
+static inline bool archil_not_ours(const struct inode *inode)
+{
+	return !READ_ONCE(archil_i(inode)->own) && !READ_ONCE(archil_mnt(inode->i_sb)->delegs.count);
+}
+
 /* Are attributes fresh enough to be used without asking? */
 bool archil_inode_valid(struct inode *inode);
 /* Ask if they are not. Killable. -ESTALE, ... */

@@ -103,27 +103,26 @@ void archil_name_confirm(struct dentry *dentry, u64 change, u64 commit, unsigned
 	WRITE_ONCE(name->expires, asked + m->cache_ttl * HZ);
 }
 
+/* Is it about to be made? */
+static bool archil_name_made(struct dentry *dentry, unsigned int flags)
+{
+	return flags & (LOOKUP_CREATE | LOOKUP_RENAME_TARGET) && d_is_negative(dentry);
+}
+
 /* Without references or locks: under RCU, or with a stable parent. */
 static bool archil_name_valid(struct dentry *dentry, struct inode *dir, unsigned int flags)
 {
-	bool make = d_is_negative(dentry) && (flags & (LOOKUP_CREATE | LOOKUP_RENAME_TARGET));
 	struct archil_mount *m = archil_mnt(dentry->d_sb);
 	struct archil_name *name = archil_name_of(dentry);
-	struct archil_inode *ai = archil_i(dir);
-	struct archil_deleg *d;
-	bool valid = false;
+	u64 since;
 
 	if (READ_ONCE(name->epoch) != READ_ONCE(m->delegs.names_epoch))
 		return false;
-	rcu_read_lock();
-	d = READ_ONCE(ai->own);	/* freed by RCU */
-	if (d && READ_ONCE(ai->own_epoch) == READ_ONCE(m->delegs.epoch) &&
-	    READ_ONCE(d->state) <= ARCHIL_OWN_DRAINING)
-		valid = READ_ONCE(name->commit) >= d->commit;
-	else if (!make && !(flags & LOOKUP_REVAL))
-		valid = time_before(jiffies, READ_ONCE(name->expires));
-	rcu_read_unlock();
-	return valid;
+	since = archil_owned_since(archil_i(dir));
+	if (since)
+		return READ_ONCE(name->commit) >= since;
+	return time_before(jiffies, READ_ONCE(name->expires)) && !(flags & LOOKUP_REVAL) &&
+	       !archil_name_made(dentry, flags);
 }
 
 bool archil_name_under(struct dentry *dentry, const struct archil_deleg *d)
@@ -146,20 +145,20 @@ static void archil_named(struct dentry *dentry)
 static int archil_d_revalidate(struct inode *dir, const struct qstr *qname,
 			       struct dentry *dentry, unsigned int flags)
 {
+	bool valid, rcu = flags & LOOKUP_RCU;
 	struct dentry *parent;
 	struct inode *inode;
 	int ret;
 
 	archil_named(dentry);
-	if (flags & LOOKUP_RCU) {
-		parent = READ_ONCE(dentry->d_parent);
-		inode = d_inode_rcu(parent);
-		return inode && archil_name_valid(dentry, inode, flags) ? 1 : -ECHILD;
-	}
-	parent = dget_parent(dentry);
-	inode = d_inode(parent);
-	archil_deleg_put(archil_deleg_told(inode));
-	ret = archil_name_valid(dentry, inode, flags) ? 1 : archil_name_ask(inode, dentry);
+	parent = rcu ? READ_ONCE(dentry->d_parent) : dget_parent(dentry);
+	inode = d_inode_rcu(parent);
+	if (!rcu)
+		archil_deleg_put(archil_deleg_told(inode));
+	valid = inode && archil_name_valid(dentry, inode, flags);
+	if (rcu)
+		return valid ? 1 : -ECHILD;
+	ret = valid ? 1 : archil_name_ask(inode, dentry);
 	/* The VFS drops the name without asking archil_d_prune(). */
 	if (!ret)
 		archil_dir_incomplete(inode);
