@@ -188,19 +188,21 @@ static bool archil_dir_prime(struct dentry *parent, const struct archil_dirent *
 {
 	DECLARE_WAIT_QUEUE_HEAD_ONSTACK(wq);
 	struct qstr qname = QSTR_INIT(name, name_len);
-	struct dentry *dentry, *alias;
+	bool bare = S_ISLNK(le32_to_cpu(de->attr.mode)) && !de->target_len;
+	struct dentry *dentry = NULL, *alias;
 	struct inode *inode;
 	bool there = false;
 
 	qname.hash = full_name_hash(parent, name, name_len);
-	dentry = d_lookup(parent, &qname);
+	if (bare || df->read_deleg)
+		dentry = d_lookup(parent, &qname);
 	/* There is something now; names only come and go with the directory locked for it. */
 	if (dentry && df->read_deleg && d_is_negative(dentry)) {
 		d_drop(dentry);
 		dput(dentry);
 		dentry = NULL;
 	}
-	if (!dentry && S_ISLNK(le32_to_cpu(de->attr.mode)) && !de->target_len)
+	if (!dentry && bare)
 		return false;
 	if (!dentry)
 		dentry = d_alloc_parallel(parent, &qname, &wq);

@@ -204,8 +204,8 @@ static const struct xattr_handler archil_xattr_security = {
 };
 
 const struct xattr_handler * const archil_xattr_handlers[] = {
+	&archil_xattr_security,	/* asked for most, by the kernel and by ls -l */
 	&archil_xattr_user,
 	&archil_xattr_trusted,
-	&archil_xattr_security,
 	NULL,
 };

@@ -333,11 +333,16 @@ void archil_hdr_fill(struct archil_hdr *hdr, unsigned int op, unsigned int flags
 
 bool archil_name_ok(const char *name, size_t len)
 {
+	size_t i;
+
 	if (!len || len > ARCHIL_NAME_LEN)
 		return false;
 	if (name[0] == '.' && (len == 1 || (len == 2 && name[1] == '.')))
 		return false;
-	return !memchr(name, 0, len) && !memchr(name, '/', len);
+	for (i = 0; i < len; i++)
+		if (!name[i] || name[i] == '/')
+			return false;
+	return true;
 }
 
 static bool all_zero(const u8 *p, size_t len)
