@@ -21,7 +21,7 @@
 
 #define ARCHIL_AHEAD_BYTES	(4u << 20)
 #define ARCHIL_AHEAD_MIN	(4u << 10)
-#define ARCHIL_AHEAD_MAX	(128u << 10)
+#define ARCHIL_AHEAD_MAX	(512u << 10)
 
 /* ---- keeping ---- */
 
@@ -141,7 +141,7 @@ u32 archil_ahead_wanted(struct dentry *dentry, u64 *top)
 
 	spin_lock(&ahead->lock);
 	if (ahead->given && ahead->used >= ahead->given / 2)
-		ahead->window = min(2 * ahead->window, ARCHIL_AHEAD_MAX);
+		ahead->window = min(4 * ahead->window, ARCHIL_AHEAD_MAX);
 	else if (ahead->given)
 		ahead->window = max(ahead->window / 2, ARCHIL_AHEAD_MIN);
 	ahead->given = 0;
