@@ -162,18 +162,18 @@ END_TEST
 
 START_TEST(a_number_that_does_not_fit_is_refused)
 {
-	/* bit 0: change, of 64 bits; bit 1: mode, of 32 */
+	/* the lowest two bits: the width of change, of 64 bits; the next two: mode, of 32 */
 	static const struct {
 		size_t len;
 		u8 b[16];
 		int err;
 	} item[] = {
-		{ 11, { 1, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0x01 }, 0 },
-		{ 11, { 1, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0x02 }, -EBADMSG },
-		{ 12, { 1, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0x80, 0 }, -EBADMSG },
-		{ 6, { 2, 0xff, 0xff, 0xff, 0xff, 0x0f }, 0 },
-		{ 6, { 2, 0xff, 0xff, 0xff, 0xff, 0x1f }, -EBADMSG },	/* 33 bits */
-		{ 6, { 0x80, 0x80, 0x80, 0x80, 0x01, 1 }, -EBADMSG },	/* no such field */
+		{ 16, { 3, [8] = 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff }, 0 },
+		{ 12, { 2 << 2, [8] = 0xff, 0xff, 0xff, 0xff }, 0 },
+		{ 16, { 3 << 2, [8] = 0xff, 0xff, 0xff, 0xff, 1 }, -EBADMSG },	/* 33 bits */
+		{ 10, { [6] = 1 << 4, [8] = 1 }, -EBADMSG },	/* no such field */
+		{ 8, { 0 }, 0 },
+		{ 7, { 0 }, -EBADMSG },
 	};
 	struct fs_inode in;
 
@@ -190,7 +190,7 @@ START_TEST(a_new_file_is_small)
 	};
 	u8 buf[FS_INODE_MAX];
 
-	ck_assert_uint_le(fs_inode_encode(&in, buf), 25);
+	ck_assert_uint_le(fs_inode_encode(&in, buf), 30);
 }
 END_TEST
 

@@ -172,21 +172,6 @@ static void to_fields(const struct fs_inode *in, u64 *f)
 	put_time(&f[F_BTIME], &in->btime, &in->mtime);
 }
 
-/* Those of 32 bits. */
-static bool fields_fit(const u64 *f)
-{
-	static const u8 small[] = {
-		F_MODE, F_MTIME_NSEC, F_NLINK, F_UID, F_GID, F_FLAGS, F_XATTR_BYTES, F_RDEV_MAJOR,
-		F_RDEV_MINOR, F_ATIME_NSEC, F_CTIME_NSEC, F_BTIME_NSEC,
-	};
-	u64 all = 0;
-	size_t i;
-
-	for (i = 0; i < ARRAY_SIZE(small); i++)
-		all |= f[small[i]];
-	return !(all >> 32);
-}
-
 static void from_fields(const u64 *f, struct fs_inode *in)
 {
 	in->change = f[F_CHANGE];
@@ -218,36 +203,89 @@ static void from_fields(const u64 *f, struct fs_inode *in)
 	get_time(&f[F_BTIME], &in->btime, &in->mtime);
 }
 
+/* Two bits a field, the first lowest: how many bytes it takes. */
+enum { W_0, W_2, W_4, W_8 };
+
+#define WIDE(field)	(1ull << 2 * (field))
+/* W_8, which has both bits, in those of 32 bits. */
+#define TOO_WIDE	(WIDE(F_MODE) | WIDE(F_MTIME_NSEC) | WIDE(F_NLINK) | WIDE(F_UID) | WIDE(F_GID) | \
+			 WIDE(F_FLAGS) | WIDE(F_XATTR_BYTES) | WIDE(F_RDEV_MAJOR) | \
+			 WIDE(F_RDEV_MINOR) | WIDE(F_ATIME_NSEC) | WIDE(F_CTIME_NSEC) | \
+			 WIDE(F_BTIME_NSEC))
+
+static u8 *put_field(u8 *p, u64 nr, unsigned int width)
+{
+	__le64 le = cpu_to_le64(nr);
+	size_t len = (size_t)1 << width;
+
+	memcpy(p, &le, len);
+	return p + len;
+}
+
 size_t fs_inode_encode(const struct fs_inode *in, u8 *buf)
 {
-	u64 f[FIELDS], set = 0;
-	unsigned int i;
-	u8 *p;
+	u64 f[FIELDS], widths = 0;
+	u8 *p = buf + sizeof(widths);
+	unsigned int i, width;
 
 	to_fields(in, f);
-	for (i = 0; i < FIELDS; i++)
-		set |= (u64)!!f[i] << i;
-	p = put_var(buf, set);
-	for (i = 0; i < FIELDS; i++)
-		if (f[i])
-			p = put_var(p, f[i]);
+	for (i = 0; i < FIELDS; i++) {
+		if (!f[i])
+			continue;
+		width = f[i] >> 32 ? W_8 : f[i] >> 16 ? W_4 : W_2;
+		widths |= (u64)width << 2 * i;
+		p = put_field(p, f[i], width);
+	}
+	put_field(buf, widths, W_8);
 	return p - buf;
+}
+
+/* NULL: the bytes end before. */
+static const u8 *get_field(const u8 *p, const u8 *end, unsigned int width, u64 *nr)
+{
+	__le16 le16;
+	__le32 le32;
+	__le64 le64;
+
+	switch (width) {
+	case W_2:
+		if (end - p < (ptrdiff_t)sizeof(le16))
+			return NULL;
+		memcpy(&le16, p, sizeof(le16));
+		*nr = le16_to_cpu(le16);
+		return p + sizeof(le16);
+	case W_4:
+		if (end - p < (ptrdiff_t)sizeof(le32))
+			return NULL;
+		memcpy(&le32, p, sizeof(le32));
+		*nr = le32_to_cpu(le32);
+		return p + sizeof(le32);
+	case W_8:
+		if (end - p < (ptrdiff_t)sizeof(le64))
+			return NULL;
+		memcpy(&le64, p, sizeof(le64));
+		*nr = le64_to_cpu(le64);
+		return p + sizeof(le64);
+	}
+	*nr = 0;
+	return p;
 }
 
 int fs_inode_decode(u64 ino, const void *val, size_t len, struct fs_inode *in)
 {
 	const u8 *p = val, *end = p + len;
-	u64 f[FIELDS] = { 0 }, set;
+	u64 f[FIELDS], widths;
+	unsigned int i;
 
-	p = get_var(p, end, &set);
-	if (!p || set >> FIELDS)
+	p = get_field(p, end, W_8, &widths);
+	if (!p || widths >> 2 * FIELDS || (widths & (widths >> 1) & TOO_WIDE))
 		return -EBADMSG;
-	for (; set; set &= set - 1) {
-		p = get_var(p, end, &f[__builtin_ctzll(set)]);
+	for (i = 0; i < FIELDS; i++, widths >>= 2) {
+		p = get_field(p, end, widths & 3, &f[i]);
 		if (!p)
 			return -EBADMSG;
 	}
-	if (p != end || !fields_fit(f))
+	if (p != end)
 		return -EBADMSG;
 	memset(in, 0, sizeof(*in));
 	in->ino = ino;

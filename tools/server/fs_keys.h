@@ -161,9 +161,8 @@ struct fs_entry {
 
 /*
  * fs_inode_encode() - as an item of a pack. Its fields are numbers of which most are 0: what is the
- * rule is written as 0, and times as their difference from mtime. First comes which are not
- * 0, a bit each, then these. All are of variable length: 7 bits a byte, the lowest first, bit 7 says
- * that more come.
+ * rule is written as 0, and times as their difference from mtime. First come two bits for each,
+ * how many bytes it takes: 0, 2, 4 or 8; then these, the lowest byte first.
  * @buf: FS_INODE_MAX bytes.
  * Return: bytes.
  */
@@ -171,7 +170,8 @@ size_t fs_inode_encode(const struct fs_inode *in, u8 *buf);
 /* The decoders: 0, or -EBADMSG. */
 int fs_inode_decode(u64 ino, const void *val, size_t len, struct fs_inode *in);
 /*
- * An item of a pack: inode * 16 + type, of variable length as above, then the name.
+ * An item of a pack: inode * 16 + type, 7 bits a byte, the lowest first, bit 7 says that more come;
+ * then the name.
  * @buf: FS_ITEM_MAX bytes. Returns bytes.
  */
 size_t fs_entry_encode(const struct fs_entry *entry, const char *name, size_t len, u8 *buf);
