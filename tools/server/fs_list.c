@@ -14,7 +14,7 @@
 #include "fs_priv.h"
 
 enum {
-	AHEAD_MAX	= 128 << 10,	/* bytes */
+	AHEAD_MAX	= 512 << 10,	/* bytes */
 	AHEAD_SCAN	= 4096,		/* entries of parents */
 	AHEAD_DIRS	= 1024,		/* directories remembered */
 	AHEAD_SIBLINGS	= 256,		/* directories of a parent that are looked for */
@@ -28,6 +28,8 @@ struct lister {
 	bool stands;			/* entries: on a pack */
 	bool inodes_stand;
 	u64 at;				/* inodes: on which pack */
+	struct fs_item item;		/* the last one looked at in it, if pos is not 0 */
+	size_t pos;			/* behind that */
 	struct fs_inode in;		/* of the entry that is added */
 	u32 count;
 	/* to be listed, the next one last; with mode 0 only the number is known; NULL: none are collected */
@@ -68,16 +70,29 @@ static void lister_close(struct lister *l)
 static int stand(struct lister *l, int r)
 {
 	l->inodes_stand = r > 0;
+	l->pos = 0;
 	if (l->inodes_stand)
 		l->at = fs_key_nr(l->inodes.key, l->inodes.key_len, 0);
 	return r;
+}
+
+/* Mostly it is the one behind the last. */
+static int find_slot(struct lister *l, unsigned int slot)
+{
+	int r;
+
+	if (l->item.slot >= slot)
+		l->pos = 0;
+	do {
+		r = fs_pack_next(l->inodes.val, l->inodes.val_len, &l->pos, &l->item);
+	} while (r > 0 && l->item.slot < slot);
+	return r > 0 ? l->item.slot == slot : r;
 }
 
 /* The inode of an entry, which must be there. */
 static int read_child(struct lister *l, u64 ino)
 {
 	u64 pack = ino / FS_PACK;
-	struct fs_item item;
 	struct fs_key key;
 	int r = 1;
 
@@ -93,12 +108,12 @@ static int read_child(struct lister *l, u64 ino)
 		r = stand(l, fs_scan_first(&l->inodes, &key));
 	}
 	if (r > 0 && l->at == pack)
-		r = fs_pack_find(l->inodes.val, l->inodes.val_len, ino % FS_PACK, &item);
+		r = find_slot(l, ino % FS_PACK);
 	else if (r > 0)
 		r = 0;
 	if (r <= 0)
 		return r ? r : -EBADMSG;
-	return fs_inode_decode(ino, item.data, item.len, &l->in);
+	return fs_inode_decode(ino, l->item.data, l->item.len, &l->in);
 }
 
 static void collect(struct lister *l, const struct archil_wattr *dir)
