@@ -420,13 +420,15 @@ static bool cover(struct owner_ctx *ctx, uint64_t ino, struct deleg *out)
 	return deleg;
 }
 
-/* The delegation of an inode that has a name. */
-static bool at(struct owner_ctx *ctx, uint64_t ino, struct deleg *out)
+/* The delegation of an inode that has a name; @none: there are none at all. */
+static bool at(struct owner_ctx *ctx, uint64_t ino, struct deleg *out, bool *none)
 {
+	struct deleg_tree *tree = &ctx->disk->tree;
 	struct deleg *deleg;
 
 	pthread_mutex_lock(&ctx->disk->lock);
-	deleg = deleg_tree_at(&ctx->disk->tree, ino);
+	*none = !tree->count && !tree->orphans;
+	deleg = *none ? NULL : deleg_tree_at(tree, ino);
 	/* that of the orphan it was: it ends in the commit that gives the name */
 	if (deleg && !deleg->node)
 		deleg = NULL;
@@ -482,20 +484,15 @@ void owner_fill(void *arg, struct archil_wattr *attr)
 	struct deleg deleg;
 	bool none;
 
-	pthread_mutex_lock(&ctx->disk->lock);
-	none = !ctx->disk->tree.count && !ctx->disk->tree.orphans;
-	pthread_mutex_unlock(&ctx->disk->lock);
-	if (none)
-		return;
 	if (le32_to_cpu(attr->flags) & ARCHIL_AF_ORPHAN) {
 		fill_orphan(ctx, attr);
 		return;
 	}
-	if (at(ctx, ino, &deleg)) {
+	if (at(ctx, ino, &deleg, &none)) {
 		say(ctx, &deleg, attr);
 		return;
 	}
-	if (parent == ino)
+	if (none || parent == ino)
 		return;
 	dir = owner_dir(ctx, parent);
 	if (dir->deleg)
