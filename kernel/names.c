@@ -110,7 +110,7 @@ static bool archil_name_made(struct dentry *dentry, unsigned int flags)
 }
 
 /* Without references or locks: under RCU, or with a stable parent. */
-static bool archil_name_valid(struct dentry *dentry, struct inode *dir, unsigned int flags)
+static inline bool archil_name_valid(struct dentry *dentry, struct inode *dir, unsigned int flags)
 {
 	struct archil_mount *m = archil_mnt(dentry->d_sb);
 	struct archil_name *name = archil_name_of(dentry);
@@ -142,28 +142,31 @@ static void archil_named(struct dentry *dentry)
 		clear_bit(ARCHIL_I_GIVEN, &archil_i(inode)->flags);
 }
 
-static int archil_d_revalidate(struct inode *dir, const struct qstr *qname,
-			       struct dentry *dentry, unsigned int flags)
+static noinline int archil_d_revalidate_ref(struct dentry *dentry, unsigned int flags)
 {
-	bool valid, rcu = flags & LOOKUP_RCU;
-	struct dentry *parent;
-	struct inode *inode;
+	struct dentry *parent = dget_parent(dentry);
+	struct inode *inode = d_inode(parent);
 	int ret;
 
-	archil_named(dentry);
-	parent = rcu ? READ_ONCE(dentry->d_parent) : dget_parent(dentry);
-	inode = d_inode_rcu(parent);
-	if (!rcu)
-		archil_deleg_put(archil_deleg_told(inode));
-	valid = inode && archil_name_valid(dentry, inode, flags);
-	if (rcu)
-		return valid ? 1 : -ECHILD;
-	ret = valid ? 1 : archil_name_ask(inode, dentry);
+	archil_deleg_put(archil_deleg_told(inode));
+	ret = archil_name_valid(dentry, inode, flags) ? 1 : archil_name_ask(inode, dentry);
 	/* The VFS drops the name without asking archil_d_prune(). */
 	if (!ret)
 		archil_dir_incomplete(inode);
 	dput(parent);
 	return ret;
+}
+
+static int archil_d_revalidate(struct inode *dir, const struct qstr *qname,
+			       struct dentry *dentry, unsigned int flags)
+{
+	struct inode *inode;
+
+	archil_named(dentry);
+	if (!(flags & LOOKUP_RCU))
+		return archil_d_revalidate_ref(dentry, flags);
+	inode = d_inode_rcu(READ_ONCE(dentry->d_parent));
+	return inode && archil_name_valid(dentry, inode, flags) ? 1 : -ECHILD;
 }
 COMPAT_D_REVALIDATE(archil_d_revalidate)
 
