@@ -198,14 +198,8 @@ static void scan(struct store_iter *it, const struct model *m, int hi, bool may_
 	int from = rnd_below(&rnd, KEYS), i = model_find(m, from);
 	char text[32];
 	size_t klen = key_text(from, text);
-	int stands, key;
+	int stands = store_iter_seek(it, text, klen), key;
 
-	if (rnd_one_in(&rnd, 4)) {
-		i = model_find(m, from < hi ? from : hi) - 1;
-		stands = store_iter_seek_before(it, text, klen);
-	} else {
-		stands = store_iter_seek(it, text, klen);
-	}
 	check_at(it, stands, m, i, hi);
 	for (int steps = rnd_below(&rnd, 40); stands && steps; steps--) {
 		key = m->e[i].key;

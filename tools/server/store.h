@@ -234,13 +234,11 @@ struct store_iter *store_batch_iter_open(struct store_batch *batch,
 
 /*
  * store_iter_seek() - go to the first key at or after @key.
- * store_iter_seek_before() - go to the last key before @key (and the walk's end).
  * store_iter_next() - go to the next.
  *
  * Return: 1 when it stands on a key, 0 at the end, -EUCLEAN, -EIO, -ENOMEM.
  */
 int store_iter_seek(struct store_iter *it, const void *key, size_t klen);
-int store_iter_seek_before(struct store_iter *it, const void *key, size_t klen);
 int store_iter_next(struct store_iter *it);
 
 /* Where the iterator stands; valid until the next step or change of the batch. */

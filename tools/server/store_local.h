@@ -78,13 +78,11 @@ struct store_change {
 };
 
 struct store *store_batch_store(const struct store_batch *batch);
-/* The change of @key; the first at or behind it (only behind it); the last before it. Or NULL. */
+/* The change of @key; the first at or behind it (only behind it). Or NULL. */
 const struct store_change *store_batch_find(const struct store_batch *batch, const void *key,
 					    size_t klen);
 const struct store_change *store_batch_from(const struct store_batch *batch, const void *key,
 					    size_t klen, bool behind);
-const struct store_change *store_batch_before(const struct store_batch *batch, const void *key,
-					      size_t klen);
 
 /* store_local.c */
 

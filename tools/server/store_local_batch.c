@@ -305,28 +305,6 @@ const struct store_change *store_batch_from(const struct store_batch *batch, con
 	return NULL;
 }
 
-const struct store_change *store_batch_before(const struct store_batch *batch, const void *key,
-					      size_t klen)
-{
-	struct probe probe = probe_of(key, klen);
-	const struct block *block;
-	struct place at;
-	bool found;
-
-	if (!batch->n_top)
-		return NULL;
-	at = find(batch, &probe, &found);
-	for (;;) {
-		block = batch->top[at.top].block;
-		while (at.slot--)
-			if (block->slot[at.slot].change->state != CHANGE_NONE)
-				return block->slot[at.slot].change;
-		if (!at.top--)
-			return NULL;
-		at.slot = batch->top[at.top].block->n;
-	}
-}
-
 /* ---- changing ---------------------------------------------------------------- */
 
 static bool note(struct store_batch *batch, struct store_change *change)

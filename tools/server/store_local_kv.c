@@ -271,47 +271,6 @@ int store_iter_seek(struct store_iter *it, const void *key, size_t klen)
 	return settle(it, it->batch ? store_batch_from(it->batch, key, klen, false) : NULL);
 }
 
-int store_iter_seek_before(struct store_iter *it, const void *key, size_t klen)
-{
-	const struct store_change *change = NULL;
-	const char *base;
-	size_t len;
-	int c, err;
-
-	it->placed = false;
-	if (it->hilen && compare(key, klen, it->hi, it->hilen) > 0) {
-		key = it->hi;
-		klen = it->hilen;
-	}
-	rocksdb_iter_seek_for_prev(it->it, key, klen);
-	if (rocksdb_iter_valid(it->it)) {
-		base = rocksdb_iter_key(it->it, &len);
-		if (!compare(base, len, key, klen))
-			rocksdb_iter_prev(it->it);
-	}
-	if (it->batch)
-		change = store_batch_before(it->batch, key, klen);
-	for (;;) {
-		base = base_key(it, &len);
-		err = base ? 0 : base_error(it);
-		if (err)
-			return err;
-		if (!base && !change)
-			return 0;
-		c = !change ? 1 : !base ? -1 : compare(base, len, change->key, change->klen);
-		if (c > 0 && !it->batch)
-			return stand(it, NULL, base, len);
-		/* found: from here on as if sought from the front */
-		if (c > 0)
-			return store_iter_seek(it, memcpy(it->key, base, len), len);
-		if (change->state == CHANGE_PUT)
-			return store_iter_seek(it, change->key, change->klen);
-		if (!c)
-			rocksdb_iter_prev(it->it);
-		change = store_batch_before(it->batch, change->key, change->klen);
-	}
-}
-
 int store_iter_next(struct store_iter *it)
 {
 	if (!it->placed)
