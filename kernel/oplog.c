@@ -639,6 +639,18 @@ u64 archil_log_appended(struct archil_deleg *d)
 	return appended;
 }
 
+bool archil_log_sealed(struct archil_deleg *d, u64 *last)
+{
+	struct archil_log *log = &d->log;
+	bool sealed;
+
+	spin_lock(&log->lock);
+	sealed = archil_log_open_empty(log);
+	*last = log->next_seq - 1;
+	spin_unlock(&log->lock);
+	return sealed;
+}
+
 bool archil_log_idle(struct archil_deleg *d)
 {
 	bool idle;

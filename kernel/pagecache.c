@@ -14,7 +14,8 @@
  *    The range stays under write-back until answered.
  * 4. Size and times follow in a SETATTR record when WRITEs were acknowledged: the size only up
  *    to the first page that is still dirty or under way, so nobody ever sees a
- *    size without its bytes.
+ *    size without its bytes. Of a file that one WRITE makes clean they go with that
+ *    (struct archil_write_req), if no record of it can be overtaken; the server may decline.
  * 5. A dirty folio without a live delegation is dropped and EIO recorded.
  */
 #include <linux/backing-dev.h>
@@ -46,6 +47,7 @@ struct archil_io *archil_io_new(struct inode *inode, loff_t pos, unsigned int ca
 		io->inode = inode;
 		io->deleg = NULL;
 		io->pos = pos;
+		io->grow = 0;
 		io->nr = 0;
 		io->cap = cap;
 	}

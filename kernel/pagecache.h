@@ -18,6 +18,9 @@ struct archil_io {
 	struct inode *inode;
 	struct archil_deleg *deleg;	/* WRITE: reference */
 	loff_t pos;
+	u32 grow;			/* WRITE: its ARCHIL_WRITE_* flags, with this */
+	loff_t size;
+	u32 cuts;			/* ai->cuts when it was that long */
 	unsigned int nr, cap;
 	struct bio_vec vec[];
 };

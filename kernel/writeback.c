@@ -19,6 +19,70 @@
 #define ARCHIL_WRITES_IN_FLIGHT	512
 #define ARCHIL_BYTES_IN_FLIGHT	(32 << 20)
 
+/* ---- how far a file is at the server ---- */
+
+/* How long the file is, and how often it was cut until then. */
+static loff_t archil_size_now(struct inode *inode, u32 *cuts)
+{
+	loff_t size;
+
+	spin_lock(&inode->i_lock);
+	*cuts = archil_i(inode)->cuts;
+	size = i_size_read(inode);
+	spin_unlock(&inode->i_lock);
+	smp_rmb(); /* size before tags of pages; pairs with archil_write_one() */
+	return size;
+}
+
+/* Of a file that was seen to be bulk: after what was withdrawn then. */
+static u64 archil_logged_size(struct archil_inode *ai)
+{
+	u64 size;
+
+	spin_lock(&ai->lock);
+	size = ai->logged_size;
+	spin_unlock(&ai->lock);
+	return size;
+}
+
+/* The first page from @index on that is under way, but not in @io. */
+static bool archil_under_way(struct address_space *mapping, const struct archil_io *io,
+			     unsigned long *index)
+{
+	struct folio *first, *last;
+
+	if (!xa_find(&mapping->i_pages, index, ULONG_MAX, PAGECACHE_TAG_WRITEBACK))
+		return false;
+	if (!io)
+		return true;
+	first = page_folio(io->vec[0].bv_page);
+	last = page_folio(io->vec[io->nr - 1].bv_page);
+	if (*index < first->index || *index >= last->index + folio_nr_pages(last))
+		return true;
+	*index = last->index + folio_nr_pages(last);
+	return xa_find(&mapping->i_pages, index, ULONG_MAX, PAGECACHE_TAG_WRITEBACK);
+}
+
+/*
+ * How long the file is as far as its pages are at the server, and when those of @io (or NULL) will
+ * be, too.
+ */
+static loff_t archil_clean_size(struct inode *inode, const struct archil_io *io, u32 *cuts)
+{
+	struct address_space *mapping = inode->i_mapping;
+	unsigned long from = archil_logged_size(archil_i(inode)) >> PAGE_SHIFT;
+	unsigned long dirty = from, under_way = from;
+	loff_t size = archil_size_now(inode, cuts);
+
+	if (xa_find(&mapping->i_pages, &dirty, ULONG_MAX, PAGECACHE_TAG_DIRTY))
+		size = min_t(loff_t, size, (loff_t)dirty << PAGE_SHIFT);
+	if (archil_under_way(mapping, io, &under_way))
+		size = min_t(loff_t, size, (loff_t)under_way << PAGE_SHIFT);
+	return size;
+}
+
+/* ---- WRITEs ---- */
+
 /*
  * An orphan that is being evicted: nobody asks for it any more, and a drain passes it over, so that
  * its delegation may be closed with WRITEs on their way.
@@ -26,6 +90,23 @@
 static bool archil_is_going(struct inode *inode)
 {
 	return !inode->i_nlink && (inode_state_read_once(inode) & I_FREEING);
+}
+
+/* What was to go with a WRITE has, or will have to follow it. */
+static void archil_write_grown(struct archil_io *io, bool grown)
+{
+	struct archil_inode *ai = archil_i(io->inode);
+
+	if (!grown && io->grow & ARCHIL_WRITE_TIMES)
+		set_bit(ARCHIL_I_TIMES, &ai->flags);
+	if (!grown || !(io->grow & ARCHIL_WRITE_SIZE_UP))
+		return;
+	spin_lock(&io->inode->i_lock);
+	spin_lock(&ai->lock);
+	if (ai->cuts == io->cuts)
+		ai->logged_size = max_t(u64, ai->logged_size, io->size);
+	spin_unlock(&ai->lock);
+	spin_unlock(&io->inode->i_lock);
 }
 
 static void archil_write_done(struct archil_req *req)
@@ -47,6 +128,7 @@ static void archil_write_done(struct archil_req *req)
 		archil_credit_add(m, le64_to_cpu(rep->credit));
 		archil_blocks_add(io->inode, bytes);
 	}
+	archil_write_grown(io, !err && le32_to_cpu(rep->flags) & ARCHIL_WRITE_GROWN);
 	charged = min_t(u64, bytes, atomic64_read(&ai->charged));
 	atomic64_sub(charged, &ai->charged);
 	archil_credit_settle(m, charged);
@@ -88,7 +170,41 @@ struct archil_wb {
 	struct inode *inode;
 	struct archil_io *io;		/* being collected, or NULL */
 	u32 len;
+	bool several;			/* it is not the first */
 };
+
+/*
+ * Rule 4: size and times into the WRITE, which runs behind all that was appended. Records of the
+ * inode are appended, and have their effect in memory, with one of these locks; so what is in
+ * memory is what they say, and those that will be are behind.
+ */
+static void archil_write_grow(struct archil_io *io, struct archil_write_req *body)
+{
+	struct inode *inode = io->inode;
+	struct archil_inode *ai = archil_i(inode);
+	u64 last;
+
+	if (!inode_trylock_shared(inode))
+		return;
+	if (!mutex_trylock(&ai->size_mutex))
+		goto out_inode;
+	if (!archil_log_sealed(io->deleg, &last) || READ_ONCE(ai->last_seq) > last)
+		goto out;
+	body->after = cpu_to_le64(last);
+	io->size = archil_clean_size(inode, io, &io->cuts);
+	if (io->size > archil_logged_size(ai))
+		io->grow |= ARCHIL_WRITE_SIZE_UP;
+	if (test_and_clear_bit(ARCHIL_I_TIMES, &ai->flags))
+		io->grow |= ARCHIL_WRITE_TIMES;
+	body->size = cpu_to_le64(io->size);
+	archil_time_to_wire(&body->mtime, inode_get_mtime(inode));
+	archil_time_to_wire(&body->ctime, inode_get_ctime(inode));
+	body->flags = cpu_to_le32(io->grow);
+out:
+	mutex_unlock(&ai->size_mutex);
+out_inode:
+	inode_unlock_shared(inode);
+}
 
 /*
  * @urgent: somebody waits, and this is the last. The server flushes a file at once for an urgent
@@ -100,10 +216,12 @@ static int archil_write_submit(struct archil_wb *wb, struct writeback_control *w
 	struct archil_mount *m = archil_mnt(wb->inode->i_sb);
 	struct archil_write_req *body;
 	struct archil_req *req;
+	bool several = wb->several;
 	unsigned int i;
 	int err;
 
 	wb->io = NULL;
+	wb->several = true;
 	if (!io)
 		return 0;
 	req = archil_req_new(m, ARCHIL_OP_WRITE, sizeof(*body), sizeof(struct archil_write_rep),
@@ -129,6 +247,8 @@ static int archil_write_submit(struct archil_wb *wb, struct writeback_control *w
 	body->ino = cpu_to_le64(archil_i(wb->inode)->ino);
 	body->off = cpu_to_le64(io->pos);
 	body->after = cpu_to_le64(READ_ONCE(archil_i(wb->inode)->last_seq));
+	if (urgent && !several)
+		archil_write_grow(io, body);
 	if (le64_to_cpu(body->after) > READ_ONCE(io->deleg->log.acked))
 		archil_log_kick(io->deleg);
 	req->out_bvec = io->vec;
@@ -309,45 +429,6 @@ void archil_size_cut(struct inode *inode, loff_t size)
 	spin_unlock(&inode->i_lock);
 }
 
-/* How long the file is, and how often it was cut until then. */
-static loff_t archil_size_now(struct inode *inode, u32 *cuts)
-{
-	loff_t size;
-
-	spin_lock(&inode->i_lock);
-	*cuts = archil_i(inode)->cuts;
-	size = i_size_read(inode);
-	spin_unlock(&inode->i_lock);
-	smp_rmb(); /* size before tags of pages; pairs with archil_write_one() */
-	return size;
-}
-
-/* Of a file that was seen to be bulk: after what was withdrawn then. */
-static u64 archil_logged_size(struct archil_inode *ai)
-{
-	u64 size;
-
-	spin_lock(&ai->lock);
-	size = ai->logged_size;
-	spin_unlock(&ai->lock);
-	return size;
-}
-
-/* How long the file is as far as its pages are at the server. */
-static loff_t archil_clean_size(struct inode *inode, u32 *cuts)
-{
-	struct address_space *mapping = inode->i_mapping;
-	unsigned long from = archil_logged_size(archil_i(inode)) >> PAGE_SHIFT;
-	unsigned long dirty = from, under_way = from;
-	loff_t size = archil_size_now(inode, cuts);
-
-	if (xa_find(&mapping->i_pages, &dirty, ULONG_MAX, PAGECACHE_TAG_DIRTY))
-		size = min_t(loff_t, size, (loff_t)dirty << PAGE_SHIFT);
-	if (xa_find(&mapping->i_pages, &under_way, ULONG_MAX, PAGECACHE_TAG_WRITEBACK))
-		size = min_t(loff_t, size, (loff_t)under_way << PAGE_SHIFT);
-	return size;
-}
-
 /*
  * Append what follows from WRITEs. Not if the inode is going: what is appended before the eviction
  * begins the drain waits for, and there is nothing later, when the log may be closed. -EAGAIN: the
@@ -398,7 +479,7 @@ static int archil_size_log(struct inode *inode, struct archil_deleg *d, loff_t r
 	u32 now;
 	int err;
 
-	rec.size = archil_clean_size(inode, &now);
+	rec.size = archil_clean_size(inode, NULL, &now);
 	if (now == cuts && reached > rec.size)
 		rec.size = reached;
 	if (rec.size > archil_logged_size(ai))

@@ -143,6 +143,7 @@ const struct archil_op_desc archil_op_table[ARCHIL_OP_MAX] = {
 		.flags = ARCHIL_ON_DATA | ARCHIL_REQ_PAYLOAD,
 		.req_size = sizeof(struct archil_write_req),
 		.rep_size = sizeof(struct archil_write_rep),
+		FLAGS(archil_write_req, ARCHIL_WRITE_SIZE_UP | ARCHIL_WRITE_TIMES),
 	},
 	[ARCHIL_OP_CREDIT] = {
 		.name = "CREDIT",

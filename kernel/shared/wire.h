@@ -499,10 +499,21 @@ struct archil_closed {
 	__le64	seq;		/* closed at this record */
 } __packed;
 
+enum {
+	ARCHIL_WRITE_SIZE_UP	= 0x1,	/* the file is at least `size` long */
+	ARCHIL_WRITE_TIMES	= 0x2,	/* mtime and ctime are its times */
+};
+
 /*
  * Bulk bytes. Run when record `after` of the delegation's log is committed;
- * answered when the bytes are durable. Does not move the size: a SETATTR
+ * answered when the bytes are durable. By itself it does not move the size: a SETATTR
  * record with SIZE_UP does, afterwards. ST_TAKEN, ST_CLOSED, ESTALE.
+ *
+ * With flags it can spare that record: behind the bytes, size and times are made durable, too,
+ * before it is answered. They must not overtake what was done before, nor what is done later.
+ * So `after` is the last record that was appended at all, and later ones have higher numbers; the
+ * server does it if the log stood no further when the WRITE was run, and the inode has not
+ * changed since. The reply says whether it did (GROWN); if not, the record is needed.
  *
  * What WRITEs have put past the committed size belongs to their delegation:
  * when that is gone, those bytes must never be seen. So the server notes,
@@ -515,10 +526,18 @@ struct archil_write_req {
 	__le64	ino;
 	__le64	off;
 	__le64	after;		/* 0: nothing to wait for */
+	__le64	size;		/* with SIZE_UP: bytes; nothing below it is missing then */
+	struct archil_time mtime, ctime;	/* with TIMES */
+	__le32	flags;		/* ARCHIL_WRITE_* */
+	__le32	pad;
 } __packed;
+
+enum { ARCHIL_WRITE_GROWN = 0x1 };
 
 struct archil_write_rep {
 	__le64	credit;		/* granted besides, bytes */
+	__le32	flags;		/* ARCHIL_WRITE_GROWN */
+	__le32	pad;
 } __packed;
 
 /*

@@ -573,6 +573,115 @@ START_TEST(a_write_waits_for_its_record)
 }
 END_TEST
 
+/* ---- size and times behind a WRITE ---- */
+
+static uint64_t grow_send(struct client *cl, uint64_t ino, uint64_t off, const void *data,
+			  size_t len, uint64_t after, uint64_t secs)
+{
+	struct archil_write_req req = {
+		.deleg = cpu_to_le64(cl->deleg), .ino = cpu_to_le64(ino), .off = cpu_to_le64(off),
+		.after = cpu_to_le64(after),
+		.size = cpu_to_le64(off + len), .mtime = pc_time(secs), .ctime = pc_time(secs + 1),
+		.flags = cpu_to_le32(ARCHIL_WRITE_SIZE_UP | ARCHIL_WRITE_TIMES),
+	};
+
+	return pc_send(&cl->data, ARCHIL_OP_WRITE, ARCHIL_F_URGENT, &req, sizeof(req), data, len);
+}
+
+/* Did the WRITE bring them? */
+static bool grown(struct client *cl, uint64_t tag)
+{
+	struct archil_write_rep rep;
+
+	ck_assert_uint_eq(pc_wait(&cl->data, tag), 0);
+	memcpy(&rep, cl->data.in.body, sizeof(rep));
+	return le32_to_cpu(rep.flags) & ARCHIL_WRITE_GROWN;
+}
+
+static void attr_is(struct client *cl, uint64_t ino, uint64_t size, uint64_t mtime, uint64_t ctime)
+{
+	struct archil_wattr attr;
+
+	ck_assert_uint_eq(cl_getattr(cl, ino, &attr), 0);
+	ck_assert_uint_eq(le64_to_cpu(attr.size), size);
+	ck_assert_uint_eq(le64_to_cpu(attr.mtime.sec), mtime);
+	ck_assert_uint_eq(le64_to_cpu(attr.ctime.sec), ctime);
+}
+
+START_TEST(a_write_brings_size_and_times)
+{
+	struct client *a = cl_mount("a", "", 0), *b = cl_mount("b", "", ARCHIL_OS_SHARED);
+	uint64_t ino = cl_make(a, ARCHIL_INO_ROOT, "f", 3, S_IFREG | 0644), commits, change;
+	unsigned char *data = pattern(40000, 7);
+	struct archil_read_rep rep;
+
+	ck_assert(grown(a, grow_send(a, ino, 0, data, 10000, a->seq, 50)));
+	attr_is(b, ino, 10000, 50, 51);
+	commits = stat_of("commits");
+	ck_assert(grown(a, grow_send(a, ino, 10000, data + 10000, 10000, a->seq, 60)));
+	ck_assert_uint_eq((uint64_t)stat_of("commits"), commits + 1);
+	attr_is(b, ino, 20000, 60, 61);
+	cl_expect(b, ino, 0, data, 20000);
+	/* what was below the size is not made less */
+	ck_assert(grown(a, grow_send(a, ino, 0, data, 100, a->seq, 70)));
+	attr_is(b, ino, 20000, 70, 71);
+	/* bytes that a reader has seen by such a size do not change under the same number */
+	ck_assert_uint_eq(cl_read(b, ino, 0, 20000, &rep), 0);
+	change = le64_to_cpu(rep.change);
+	ck_assert_uint_eq(cl_write(a, ino, 15000, data, 1000), 0);
+	ck_assert_uint_eq(cl_read(b, ino, 0, 20000, &rep), 0);
+	ck_assert_uint_gt(le64_to_cpu(rep.change), change);
+	memcpy(data + 15000, data, 1000);
+	ps_kill();
+	ps_start();
+	ck_assert_uint_eq(cl_bind(b), 0);
+	attr_is(b, ino, 20000, 70, 71);
+	cl_expect(b, ino, 0, data, 20000);
+	ck_assert_uint_eq(cl_bind(a), 0);
+	cl_unmount(b);
+	cl_unmount(a);
+	free(data);
+}
+END_TEST
+
+START_TEST(a_write_does_not_overtake_records)
+{
+	struct client *a = cl_mount("a", "", 0), *b = cl_mount("b", "", ARCHIL_OS_SHARED);
+	uint64_t ino = cl_make(a, ARCHIL_INO_ROOT, "f", 3, S_IFREG | 0644), tag, log;
+	unsigned char *data = pattern(5000, 8);
+	uint32_t status[2];
+	struct archil_record rec;
+
+	cl_put(a, ino, 0, data, 5000);
+	/* the log is further than the client knew */
+	ck_assert(!grown(a, grow_send(a, ino, 5000, data, 5000, a->seq - 1, 50)));
+	attr_is(b, ino, 5000, 1, 1);
+	/* a record that comes while it is on its way has the last word, whoever is first */
+	for (unsigned int i = 0; i < 100; i++) {
+		tag = grow_send(a, ino, 5000, data, 5000, a->seq, 100 + i);
+		usleep(i % 10 * 300);
+		rec_size(&rec, ino, ARCHIL_SET_MTIME | ARCHIL_SET_CTIME | ARCHIL_SET_SIZE, 5000);
+		rec.mtime = pc_time(1000 + i);
+		rec.ctime = pc_time(2000 + i);
+		cl_add(a, &rec);
+		log = cl_log_send(a, a->seq + 1);
+		pc_wait_both(&a->data, tag, &status[0], log, &status[1]);
+		ck_assert_uint_eq(status[0], 0);
+		ck_assert_uint_eq(status[1], 0);
+		a->seq++;
+		a->batch_len = a->batch_n = 0;
+		attr_is(b, ino, 5000, 1000 + i, 2000 + i);
+	}
+	/* nor is it of another delegation's */
+	cl_unmount(a);
+	ck_assert_uint_eq(cl_checkout(b, ino, 0), 0);
+	ck_assert(grown(b, grow_send(b, ino, 5000, data, 1000, b->seq, 50)));
+	attr_is(b, ino, 6000, 50, 51);
+	cl_unmount(b);
+	free(data);
+}
+END_TEST
+
 START_TEST(writes_without_hurry_are_flushed_together)
 {
 	struct client *a = cl_mount("a", "", 0);
@@ -821,6 +930,8 @@ int main(void)
 		PS_TEST(overwriting_moves_the_change_number),
 		PS_TEST(what_was_cut_reads_as_zeros),
 		PS_TEST(a_write_waits_for_its_record),
+		PS_TEST(a_write_brings_size_and_times),
+		PS_TEST(a_write_does_not_overtake_records),
 		PS_TEST(writes_without_hurry_are_flushed_together),
 		PS_TEST(holes_are_found),
 		PS_TEST(orphans),

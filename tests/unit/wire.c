@@ -47,7 +47,7 @@ static const struct expect {
 	{ ARCHIL_OP_STATFS, "STATFS", "D", 0, 32 },
 	{ ARCHIL_OP_READ_SMALL, "READ_SMALL", "Dpq", 8, 8 },
 	{ ARCHIL_OP_LOG, "LOG", "Dq", 24, 16 },
-	{ ARCHIL_OP_WRITE, "WRITE", "Dq", 32, 8 },
+	{ ARCHIL_OP_WRITE, "WRITE", "Dq", 72, 16 },
 	{ ARCHIL_OP_CREDIT, "CREDIT", "D", 16, 8 },
 	{ ARCHIL_OP_INOS, "INOS", "D", 8, 16 },
 	{ ARCHIL_OP_GRANT, "GRANT", "CD", 32, 168 },

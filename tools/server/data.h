@@ -18,7 +18,8 @@
  * 5. It is answered when flushed: at once when urgent or when a reader waits, else
  *    together with others: after FLUSH_BYTES, or when the last was written FLUSH_IDLE_MS ago
  *    and nothing else is on its way (a WRITE, or the beginning of any request). What is on its way
- *    is waited for FLUSH_QUIET_MS, and FLUSH_MS in all.
+ *    is waited for FLUSH_QUIET_MS, and FLUSH_MS in all. One that brings size and times
+ *    (struct archil_write_req) is answered when these are committed, which follows the flush.
  * 6. Unflushed bytes are seen by the session that wrote them and nobody
  *    else: another's READ of them waits for the flush, and later WRITEs wait
  *    for that READ.
@@ -84,6 +85,8 @@ struct dio {
 	uint32_t whence;	/* SEEK */
 	uint64_t size, change;	/* READ, SEEK: as they were when it began */
 	bool urgent;		/* WRITE */
+	bool grows;		/* WRITE: what follows, if it is as good as a record when it runs */
+	struct fs_grow grow;
 	bool coming;		/* WRITE: on its way to the store's file, counted */
 	bool owner;		/* READ: ARCHIL_READ_OWNER */
 	struct iovec iov;

@@ -274,6 +274,10 @@ bool write_start(struct inode_io *ii, struct dio *io)
 		return true;
 	}
 	io->where = DIO_RUNNING;
+	/* ready() has looked: this is the state up to that record */
+	io->grows = io->grows && io->dlg->committed == io->after;
+	io->grow.change = ii->file.change;
+	io->grow.root = io->dlg->rec.ino;
 	io->ses->io++;
 	TAILQ_INSERT_TAIL(&ii->writing, io, link);
 	io->iov.iov_base = io->req->payload;
@@ -290,14 +294,74 @@ bool write_start(struct inode_io *ii, struct dio *io)
 	return true;
 }
 
-void write_flushed(struct dio *io)
+static void write_answer(struct dio *io, bool grown)
 {
-	struct archil_write_rep rep;
+	struct archil_write_rep rep = { .flags = cpu_to_le32(grown ? ARCHIL_WRITE_GROWN : 0) };
 	uint64_t first = io->off / SPACE_PAGE, last = (io->off + io->len - 1) / SPACE_PAGE;
 
 	rep.credit = cpu_to_le64(space_settle(io->ses, (last - first + 1) * SPACE_PAGE));
 	req_reply(io->req, &rep, sizeof(rep), NULL, 0);
 	dio_free(io);
+}
+
+/* Size and times behind the bytes of a WRITE. */
+struct grow_work {
+	struct work work;
+	struct dio *io;
+	uint64_t session;
+	bool grown;
+};
+
+static int grow_apply(struct work *work, struct fs_txn *txn)
+{
+	struct grow_work *gw = container_of(work, struct grow_work, work);
+	int rc;
+
+	/* ended meanwhile: the record will be told so */
+	if (!dlg_find(work->disk, gw->io->grow.deleg, gw->session))
+		return WORK_DONE;
+	fs_batch_begin(txn);
+	rc = fs_bulk_grow(txn, gw->io->ino, &gw->io->grow);
+	gw->grown = rc == 1;
+	if (rc >= 0)
+		rc = fs_batch_end(txn);
+	if (rc) {
+		fs_batch_abort(txn);
+		gw->grown = false;
+	}
+	return WORK_DONE;
+}
+
+static void grow_done(struct work *work, int err)
+{
+	struct grow_work *gw = container_of(work, struct grow_work, work);
+	struct inode_io *ii = inode_io_get(work->disk, gw->io->ino);
+
+	ii->known.deleg = 0;	/* it is larger, and the log stands where it stood */
+	if (err)
+		dio_fail(gw->io, err);
+	else
+		write_answer(gw->io, gw->grown);
+	free(gw);
+	inode_io_pump(ii);
+}
+
+void write_flushed(struct dio *io)
+{
+	struct grow_work *gw;
+
+	if (!io->grows) {
+		write_answer(io, false);
+		return;
+	}
+	gw = calloc(1, sizeof(*gw));
+	if (!gw)
+		server_oom();
+	gw->work.apply = grow_apply;
+	gw->work.done = grow_done;
+	gw->io = io;
+	gw->session = io->ses->rec.id;
+	commit_submit(io->disk, &gw->work);
 }
 
 /* To the inode's queue if its delegation and its log let it, else to wait for them. */
@@ -382,6 +446,13 @@ void handle_write(struct req *req)
 	io->len = req->payload_len;
 	io->after = le64_to_cpu(msg->after);
 	io->urgent = req->flags & ARCHIL_F_URGENT;
+	io->grows = msg->flags;
+	io->grow.deleg = number;
+	if (le32_to_cpu(msg->flags) & ARCHIL_WRITE_SIZE_UP)
+		io->grow.size = le64_to_cpu(msg->size);
+	io->grow.times = le32_to_cpu(msg->flags) & ARCHIL_WRITE_TIMES;
+	io->grow.mtime = msg->mtime;
+	io->grow.ctime = msg->ctime;
 	io->coming = true;
 	disk->data.n_coming++;
 	place(io);

@@ -125,6 +125,7 @@ struct fs_file {
 	u64 size;
 	u64 writer;		/* see fs_writer() */
 	u64 parent;		/* of its home link; 0 of an orphan */
+	u64 change;
 	bool bulk;
 };
 

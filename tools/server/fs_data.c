@@ -333,6 +333,30 @@ int fs_bulk_begin(struct fs_txn *txn, u64 ino, u64 deleg, u64 root)
 	return err ? err : fs_node_bulk(txn, node, deleg);
 }
 
+int fs_bulk_grow(struct fs_txn *txn, u64 ino, const struct fs_grow *grow)
+{
+	struct fs_node *node;
+	int err;
+
+	err = bulk_node(txn, ino, &node);
+	if (!err)
+		err = fs_node_inside(txn, node, grow->deleg, grow->root);
+	if (err)
+		return err == -ESTALE || err == -EUCLEAN ? 0 : err;
+	if (node->in.change != grow->change || !(node->in.flags & ARCHIL_AF_BULK) ||
+	    node->in.writer != grow->deleg || grow->size > txn->fs->max_file_size)
+		return 0;
+	fs_node_change(txn, node);
+	err = fs_node_grow(txn, node, grow->size, grow->deleg);
+	if (err)
+		return err;
+	if (grow->times) {
+		node->in.mtime = grow->mtime;
+		node->in.ctime = grow->ctime;
+	}
+	return 1;
+}
+
 int fs_touch_change(struct fs_txn *txn, u64 ino)
 {
 	struct fs_node *node;

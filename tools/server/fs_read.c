@@ -113,6 +113,7 @@ int fs_file(struct fs_view *view, u64 ino, struct fs_file *file)
 		.size = in.size,
 		.writer = in.writer,
 		.parent = in.flags & ARCHIL_AF_ORPHAN ? 0 : in.parent,
+		.change = in.change,
 		.bulk = in.flags & ARCHIL_AF_BULK,
 	};
 	return 0;

@@ -228,6 +228,21 @@ int fs_bulk_begin(struct fs_txn *txn, u64 ino, u64 deleg, u64 root);
  */
 int fs_inside(struct fs_view *view, u64 ino, u64 deleg, u64 root);
 
+/* What a WRITE says of its file besides the bytes. */
+struct fs_grow {
+	u64 deleg, root;	/* as for fs_bulk_begin() */
+	u64 change;		/* of the inode, before */
+	u64 size;		/* at least; or 0 */
+	bool times;
+	struct archil_time mtime, ctime;
+};
+
+/*
+ * fs_bulk_grow() - set size and times of a bulk file behind a WRITE, if it has not changed.
+ * Return: 1; 0: that would not be right, nothing was done; an error: the batch must be aborted.
+ */
+int fs_bulk_grow(struct fs_txn *txn, u64 ino, const struct fs_grow *grow);
+
 /*
  * fs_touch_change() - move the change number and nothing else: before bytes
  * below the size are overwritten that a reader may have seen under the present one.
