@@ -11,6 +11,7 @@
 enum archil_inode_flag {
 	ARCHIL_I_BULK,		/* contents are (or will be, a store came) in a data file */
 	ARCHIL_I_TIMES,		/* mtime and ctime moved by writes, not in the log yet */
+	ARCHIL_I_GROWING,	/* a WRITE that brings size and times is under way */
 	ARCHIL_I_ORPHAN,	/* has no name any more, and this session keeps it */
 	ARCHIL_I_STALE,		/* the server does not know it any more */
 	ARCHIL_I_GIVEN,		/* given back, and not looked up by name since */

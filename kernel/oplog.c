@@ -639,26 +639,23 @@ u64 archil_log_appended(struct archil_deleg *d)
 	return appended;
 }
 
-bool archil_log_sealed(struct archil_deleg *d, u64 *last)
+bool archil_log_settled(struct archil_deleg *d, u64 *last)
 {
 	struct archil_log *log = &d->log;
-	bool sealed;
+	bool settled;
 
 	spin_lock(&log->lock);
-	sealed = archil_log_open_empty(log);
-	*last = log->next_seq - 1;
+	*last = archil_log_last(log);
+	settled = log->acked >= *last;
 	spin_unlock(&log->lock);
-	return sealed;
+	return settled;
 }
 
 bool archil_log_idle(struct archil_deleg *d)
 {
-	bool idle;
+	u64 last;
 
-	spin_lock(&d->log.lock);
-	idle = d->log.acked >= archil_log_last(&d->log);
-	spin_unlock(&d->log.lock);
-	return idle;
+	return archil_log_settled(d, &last);
 }
 
 void archil_log_exit(struct archil_log *log)

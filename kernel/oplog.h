@@ -85,8 +85,8 @@ u64 archil_log_append_locked(struct archil_deleg *d, struct archil_batch_rec *e)
  */
 bool archil_log_withdraw(struct archil_deleg *d, u64 ino, u64 *charge);
 
-/* Is everything sealed? *@last: its number; what comes has a higher one. */
-bool archil_log_sealed(struct archil_deleg *d, u64 *last);
+/* Is all of it durable? *@last: the last number; what comes has a higher one. */
+bool archil_log_settled(struct archil_deleg *d, u64 *last);
 /* Begin to send what is open, and send all of it. Never blocks. */
 void archil_log_kick(struct archil_deleg *d);
 /*

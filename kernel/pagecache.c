@@ -14,8 +14,8 @@
  *    The range stays under write-back until answered.
  * 4. Size and times follow in a SETATTR record when WRITEs were acknowledged: the size only up
  *    to the first page that is still dirty or under way, so nobody ever sees a
- *    size without its bytes. Of a file that one WRITE makes clean they go with that
- *    (struct archil_write_req), if no record of it can be overtaken; the server may decline.
+ *    size without its bytes. With the only WRITE that somebody waits for they go along
+ *    (struct archil_write_req), if the log has nothing under way; the server may decline.
  * 5. A dirty folio without a live delegation is dropped and EIO recorded.
  */
 #include <linux/backing-dev.h>
@@ -200,13 +200,20 @@ static void archil_readahead(struct readahead_control *rac)
 
 /* ---- being dirty ---- */
 
-bool archil_inode_dirty(struct inode *inode)
+/* Does the server lack its size or times, though not its bytes? */
+static bool archil_inode_lags(struct inode *inode)
 {
 	struct archil_inode *ai = archil_i(inode);
 
+	smp_rmb(); /* after tags of pages; archil_write_done() sets it, then takes the tag away */
+	return test_bit(ARCHIL_I_TIMES, &ai->flags) || i_size_read(inode) > ai->logged_size;
+}
+
+bool archil_inode_dirty(struct inode *inode)
+{
 	return mapping_tagged(inode->i_mapping, PAGECACHE_TAG_DIRTY) ||
 	       mapping_tagged(inode->i_mapping, PAGECACHE_TAG_WRITEBACK) ||
-	       test_bit(ARCHIL_I_TIMES, &ai->flags) || i_size_read(inode) > ai->logged_size;
+	       archil_inode_lags(inode);
 }
 
 void archil_credit_of_clean(struct inode *inode)

@@ -18,8 +18,8 @@ struct archil_io {
 	struct inode *inode;
 	struct archil_deleg *deleg;	/* WRITE: reference */
 	loff_t pos;
-	u32 grow;			/* WRITE: its ARCHIL_WRITE_* flags, with this */
-	loff_t size;
+	u32 grow;			/* WRITE: ARCHIL_WRITE_*, what it brings besides, or 0; then: */
+	loff_t size;			/* how long the file is with it */
 	u32 cuts;			/* ai->cuts when it was that long */
 	unsigned int nr, cap;
 	struct bio_vec vec[];

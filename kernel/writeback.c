@@ -97,16 +97,19 @@ static void archil_write_grown(struct archil_io *io, bool grown)
 {
 	struct archil_inode *ai = archil_i(io->inode);
 
+	if (!io->grow)
+		return;
 	if (!grown && io->grow & ARCHIL_WRITE_TIMES)
 		set_bit(ARCHIL_I_TIMES, &ai->flags);
-	if (!grown || !(io->grow & ARCHIL_WRITE_SIZE_UP))
-		return;
-	spin_lock(&io->inode->i_lock);
-	spin_lock(&ai->lock);
-	if (ai->cuts == io->cuts)
-		ai->logged_size = max_t(u64, ai->logged_size, io->size);
-	spin_unlock(&ai->lock);
-	spin_unlock(&io->inode->i_lock);
+	if (grown && io->grow & ARCHIL_WRITE_SIZE_UP) {
+		spin_lock(&io->inode->i_lock);
+		spin_lock(&ai->lock);
+		if (ai->cuts == io->cuts)
+			ai->logged_size = max_t(u64, ai->logged_size, io->size);
+		spin_unlock(&ai->lock);
+		spin_unlock(&io->inode->i_lock);
+	}
+	clear_bit_unlock(ARCHIL_I_GROWING, &ai->flags);
 }
 
 static void archil_write_done(struct archil_req *req)
@@ -170,13 +173,14 @@ struct archil_wb {
 	struct inode *inode;
 	struct archil_io *io;		/* being collected, or NULL */
 	u32 len;
-	bool several;			/* it is not the first */
+	bool several;			/* one was submitted before */
 };
 
 /*
- * Rule 4: size and times into the WRITE, which runs behind all that was appended. Records of the
- * inode are appended, and have their effect in memory, with one of these locks; so what is in
- * memory is what they say, and those that will be are behind.
+ * Rule 4: size and times into the WRITE, behind all that was appended. Records of the inode are
+ * appended, and have their effect in memory, with one of these locks; so what is in memory is
+ * what they say, and those that will be are behind. One at a time: a WRITE that is sent again
+ * must not bring back older times than a later one has brought.
  */
 static void archil_write_grow(struct archil_io *io, struct archil_write_req *body)
 {
@@ -188,14 +192,19 @@ static void archil_write_grow(struct archil_io *io, struct archil_write_req *bod
 		return;
 	if (!mutex_trylock(&ai->size_mutex))
 		goto out_inode;
-	if (!archil_log_sealed(io->deleg, &last) || READ_ONCE(ai->last_seq) > last)
+	if (!archil_log_settled(io->deleg, &last) || READ_ONCE(ai->last_seq) > last ||
+	    test_and_set_bit_lock(ARCHIL_I_GROWING, &ai->flags))
 		goto out;
-	body->after = cpu_to_le64(last);
 	io->size = archil_clean_size(inode, io, &io->cuts);
 	if (io->size > archil_logged_size(ai))
 		io->grow |= ARCHIL_WRITE_SIZE_UP;
 	if (test_and_clear_bit(ARCHIL_I_TIMES, &ai->flags))
 		io->grow |= ARCHIL_WRITE_TIMES;
+	if (!io->grow) {
+		clear_bit_unlock(ARCHIL_I_GROWING, &ai->flags);
+		goto out;
+	}
+	body->after = cpu_to_le64(last);
 	body->size = cpu_to_le64(io->size);
 	archil_time_to_wire(&body->mtime, inode_get_mtime(inode));
 	archil_time_to_wire(&body->ctime, inode_get_ctime(inode));
@@ -627,8 +636,9 @@ void archil_drop_data(struct inode *inode)
 {
 	struct archil_inode *ai = archil_i(inode);
 
-	clear_bit(ARCHIL_I_TIMES, &ai->flags);
 	unmap_mapping_range(inode->i_mapping, 0, 0, 0);
 	truncate_inode_pages(inode->i_mapping, 0);
+	/* A WRITE that was waited for may have left them behind. */
+	clear_bit(ARCHIL_I_TIMES, &ai->flags);
 	archil_credit_return(archil_mnt(inode->i_sb), atomic64_xchg(&ai->charged, 0));
 }

@@ -72,7 +72,7 @@ static bool range_ok(u64 off, u64 length)
 	return length && off <= REC_OFF_MAX && length <= REC_OFF_MAX - off;
 }
 
-static bool time_ok(const struct archil_time *time)
+bool archil_time_ok(const struct archil_time *time)
 {
 	return le32_to_cpu(time->nsec) <= NSEC_MAX;
 }
@@ -101,8 +101,8 @@ static bool create_ok(const struct archil_record *rec)
 {
 	if (!ino_ok(rec->dir) || !mode_ok(rec->mode) || !rdev_ok(rec))
 		return false;
-	if (!time_ok(&rec->atime) || !time_ok(&rec->mtime) || !time_ok(&rec->ctime) ||
-	    !time_ok(&rec->btime))
+	if (!archil_time_ok(&rec->atime) || !archil_time_ok(&rec->mtime) || !archil_time_ok(&rec->ctime) ||
+	    !archil_time_ok(&rec->btime))
 		return false;
 	if (rec->flags & ARCHIL_CREATE_TMPFILE ?
 	    rec->name_len || rec->cookie :
@@ -136,13 +136,13 @@ static bool setattr_ok(const struct archil_record *rec)
 	if ((rec->valid & ARCHIL_SET_SIZE) && (rec->valid & ARCHIL_SET_SIZE_UP))
 		return false;
 	return !(rec->mode & ~(u32)07777) && rec->size <= REC_OFF_MAX &&
-	       time_ok(&rec->atime) && time_ok(&rec->mtime) && time_ok(&rec->ctime);
+	       archil_time_ok(&rec->atime) && archil_time_ok(&rec->mtime) && archil_time_ok(&rec->ctime);
 }
 
 /* Everything that does not need the tree, of a record whose lengths are right. */
 static bool record_ok(const struct archil_record *rec)
 {
-	if (!ino_ok(rec->ino) || !time_ok(&rec->time))
+	if (!ino_ok(rec->ino) || !archil_time_ok(&rec->time))
 		return false;
 	switch (rec->type) {
 	case ARCHIL_REC_CREATE:

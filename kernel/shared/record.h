@@ -217,6 +217,9 @@ struct archil_record {
  */
 int archil_record_next(const void *buf, size_t len, size_t *pos, struct archil_record *rec);
 
+/* Is it one that can be: at most 999,999,999 ns? */
+bool archil_time_ok(const struct archil_time *time);
+
 /* Bytes that archil_record_put() will need. */
 size_t archil_record_size(const struct archil_record *rec);
 

@@ -649,6 +649,7 @@ START_TEST(a_write_does_not_overtake_records)
 	struct client *a = cl_mount("a", "", 0), *b = cl_mount("b", "", ARCHIL_OS_SHARED);
 	uint64_t ino = cl_make(a, ARCHIL_INO_ROOT, "f", 3, S_IFREG | 0644), tag, log;
 	unsigned char *data = pattern(5000, 8);
+	struct archil_read_rep rep;
 	uint32_t status[2];
 	struct archil_record rec;
 
@@ -671,6 +672,31 @@ START_TEST(a_write_does_not_overtake_records)
 		a->seq++;
 		a->batch_len = a->batch_n = 0;
 		attr_is(b, ino, 5000, 1000 + i, 2000 + i);
+	}
+	/* also where both come into one commit, behind another: the middle one is what it waits for */
+	for (unsigned int i = 0; i < 300; i++) {
+		for (unsigned int k = 0; k < 4; k++) {
+			if (k == 2) {
+				grow_send(a, ino, 5000, data, 5000, a->seq, 5000 + i);
+				continue;
+			}
+			rec_size(&rec, ino, ARCHIL_SET_MTIME | ARCHIL_SET_CTIME | ARCHIL_SET_SIZE, 5000);
+			rec.mtime = pc_time(10000 + 4 * i + k);
+			rec.ctime = pc_time(20000 + 4 * i + k);
+			cl_add(a, &rec);
+			cl_log_send(a, ++a->seq);
+			a->batch_len = a->batch_n = 0;
+		}
+		for (unsigned int k = 0; k < 4; k++) {
+			do {
+				ck_assert(pc_next(&a->data));
+			} while (pc_aside(&a->data));
+			ck_assert_uint_eq(a->data.in.status, 0);
+		}
+		attr_is(b, ino, 5000, 10003 + 4 * i, 20003 + 4 * i);
+		/* sometimes somebody has read what it goes over, and a commit comes before it */
+		if (i % 2)
+			ck_assert_uint_eq(cl_read(b, ino, 0, 5000, &rep), 0);
 	}
 	/* nor is it of another delegation's */
 	cl_unmount(a);

@@ -76,8 +76,6 @@ static void group_done(struct loop_call *call)
 	struct disk *disk = group->disk;
 	struct work *work;
 
-	if (group->commit > disk->settled)
-		disk->settled = group->commit;
 	data_intents(disk, &group->intents);
 	while ((work = STAILQ_FIRST(&group->works))) {
 		STAILQ_REMOVE_HEAD(&group->works, next);
@@ -87,6 +85,9 @@ static void group_done(struct loop_call *call)
 	}
 	if (group->n_links)
 		session_notify_links(disk, group->links, group->n_links);
+	/* not before: the state that readers see has all of them, and what we know would be of some */
+	if (group->commit > disk->settled)
+		disk->settled = group->commit;
 	data_settled(disk);
 	free(group->links);
 	free(group);

@@ -8,7 +8,8 @@
  * 2. While the inode has intents, everything else waits. Intents run in order,
  *    are flushed, and are deleted in a commit; then the rest goes on.
  * 3. The loop may be behind the store by one commit. A READ or WRITE that sees a
- *    commit whose intents the loop does not know yet (disk->settled) waits for it.
+ *    commit of which the loop does not know all yet (disk->settled) waits for that: for its
+ *    intents, and for how far logs stand.
  * 4. A WRITE runs when record `after` of its log is durable, its delegation is
  *    alive and covers the inode, the inode is a bulk file last written under
  *    this delegation (fs_bulk_begin()), and, if it overwrites what readers may
@@ -85,7 +86,7 @@ struct dio {
 	uint32_t whence;	/* SEEK */
 	uint64_t size, change;	/* READ, SEEK: as they were when it began */
 	bool urgent;		/* WRITE */
-	bool grows;		/* WRITE: what follows, if it is as good as a record when it runs */
+	bool grows;		/* WRITE: it brings grow; not any more if the log was further when it ran */
 	struct fs_grow grow;
 	bool coming;		/* WRITE: on its way to the store's file, counted */
 	bool owner;		/* READ: ARCHIL_READ_OWNER */

@@ -93,6 +93,7 @@ static void prepare_done(struct work *work, int err)
 			ii->ready = prep->deleg;
 		if (prep->bump)
 			ii->bumped = !ii->read_since;
+		ii->known.deleg = 0;	/* its change number has moved, and the log stands */
 		if (prep->known && dlg) {
 			ii->known = as_of(work->disk, dlg);
 			ii->file = prep->file;
@@ -424,7 +425,8 @@ void handle_write(struct req *req)
 	struct dio *io;
 	struct dlg *dlg;
 
-	if (!req->payload_len || off > (uint64_t)INT64_MAX - req->payload_len) {
+	if (!req->payload_len || off > (uint64_t)INT64_MAX - req->payload_len ||
+	    !archil_time_ok(&msg->mtime) || !archil_time_ok(&msg->ctime)) {
 		req_fail(req, -EINVAL);
 		return;
 	}
@@ -446,7 +448,7 @@ void handle_write(struct req *req)
 	io->len = req->payload_len;
 	io->after = le64_to_cpu(msg->after);
 	io->urgent = req->flags & ARCHIL_F_URGENT;
-	io->grows = msg->flags;
+	io->grows = le32_to_cpu(msg->flags);
 	io->grow.deleg = number;
 	if (le32_to_cpu(msg->flags) & ARCHIL_WRITE_SIZE_UP)
 		io->grow.size = le64_to_cpu(msg->size);
