@@ -1,8 +1,9 @@
 #!/bin/bash
 # SPDX-License-Identifier: GPL-2.0
 #
-# An fsync is one request, whatever of one place in the file it is for; and size and times that
-# came with the bytes are never put over what was said of the file since.
+# An fsync is one request, whatever of one place in the file it is for, but where work for the one
+# before is not over yet; and size and times that came with the bytes are never put over what was
+# said of the file since.
 #
 #     web-1  /mnt/a (shared, commit=60)   owns /t and works there
 #     web-2  /mnt/b (shared)              looks
@@ -20,7 +21,8 @@ counter() {
 	echo "${n:-0}"
 }
 
-# trips TEXT N LOG WRITE COMMAND...: it works, and sends so many LOGs and WRITEs
+# trips TEXT LOG WRITE COMMAND...: it works, and sends so many WRITEs, and so many LOGs or up to three
+# more: a machine that is slow to run the work behind a WRITE does not let the next one bring size and times
 trips() {
 	local text=$1 log=$2 write=$3 logs writes
 	shift 3
@@ -28,7 +30,8 @@ trips() {
 	logs=$(counter LOG)
 	writes=$(counter WRITE)
 	check "$text" "$@"
-	is "$text: LOGs" $(($(counter LOG) - logs)) "$log"
+	logs=$(($(counter LOG) - logs))
+	check "$text: $logs LOGs" test "$logs" -ge "$log" -a "$logs" -le $((log + 3))
 	is "$text: WRITEs" $(($(counter WRITE) - writes)) "$write"
 }
 
@@ -104,6 +107,7 @@ sleep 2
 check 'the other client sees the same' same_here_and_there bulk
 
 echo '# ---- beside other changes of the file'
+failed=$FAILED
 for round in $(seq "${ROUNDS:-15}"); do
 	dd if=/dev/urandom of=/mnt/a/t/busy bs=40k count=1 status=none
 	scribble $((SEED + round)) &
@@ -118,7 +122,7 @@ for round in $(seq "${ROUNDS:-15}"); do
 	sleep 1.2
 	same_here_and_there busy || fail "round $round: they differ"
 done
-check 'what each synced is what the other client sees' test "$FAILED" = 0
+check 'what each synced is what the other client sees' test "$FAILED" = "$failed"
 
 echo '# ---- after the server was killed'
 size=$(stat -c %s /mnt/a/t/bulk)
