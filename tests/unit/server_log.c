@@ -673,7 +673,7 @@ START_TEST(a_write_does_not_overtake_records)
 		a->batch_len = a->batch_n = 0;
 		attr_is(b, ino, 5000, 1000 + i, 2000 + i);
 	}
-	/* also where both come into one commit, behind another: the middle one is what it waits for */
+	/* also where all are sent at once: which of them share a commit is not ours to say */
 	for (unsigned int i = 0; i < 300; i++) {
 		for (unsigned int k = 0; k < 4; k++) {
 			if (k == 2) {

@@ -55,8 +55,8 @@ new_files() {
 
 # same_here_and_there NAME: attributes and contents at both clients
 same_here_and_there() {
-	stat -c '%s %a %h %Y %y %z' "/mnt/a/t/$1" >/tmp/a.stat
-	stat -c '%s %a %h %Y %y %z' "/mnt/b/t/$1" >/tmp/b.stat
+	stat -c '%s %a %h %y %z' "/mnt/a/t/$1" >/tmp/a.stat
+	stat -c '%s %a %h %y %z' "/mnt/b/t/$1" >/tmp/b.stat
 	diff /tmp/a.stat /tmp/b.stat && cmp "/mnt/a/t/$1" "/mnt/b/t/$1"
 }
 
