@@ -29,12 +29,24 @@ few_socks() { [ "$(server_socks "$SERVER_PID")" -le "$1" ]; }
 rss() { awk '/^VmRSS/ { print $2 }' "/proc/$1/status"; }
 meminfo() { awk "/^$1:/ { print \$2 }" /proc/meminfo; }
 # what is free, or grows with what was done: the server, its store and the logs, which lie in memory
-available() {
+available_now() {
 	local kb
 	sync
 	echo 3 >/proc/sys/vm/drop_caches
 	kb=$(du -sck "$STORE" "$LOGS" | awk 'END { print $1 }')
 	echo $(($(meminfo MemAvailable) + $(rss "$SERVER_PID") + kb))
+}
+# the same when it has come to rest: for seconds after much work it still moves, by megabytes
+available() {
+	local i now was
+	was=$(available_now)
+	for ((i = 0; i < 20; i++)); do
+		sleep 1
+		now=$(available_now)
+		[ $((now - was)) -gt 512 ] || [ $((was - now)) -gt 512 ] || break
+		was=$now
+	done
+	echo "$now"
 }
 
 net_up 2
