@@ -206,6 +206,7 @@ static void from_fields(const u64 *f, struct fs_inode *in)
 /* Two bits a field, the first lowest: how many bytes it takes. */
 enum { W_0, W_2, W_4, W_8 };
 
+#define LOW_BITS	0x5555555555555555ull
 #define WIDE(field)	(1ull << 2 * (field))
 /* W_8, which has both bits, in those of 32 bits. */
 #define TOO_WIDE	(WIDE(F_MODE) | WIDE(F_MTIME_NSEC) | WIDE(F_NLINK) | WIDE(F_UID) | WIDE(F_GID) | \
@@ -240,48 +241,35 @@ size_t fs_inode_encode(const struct fs_inode *in, u8 *buf)
 	return p - buf;
 }
 
-/* NULL: the bytes end before. */
+/* NULL: the bytes end before. Mostly others follow, so that 8 can be read, whatever the width. */
 static const u8 *get_field(const u8 *p, const u8 *end, unsigned int width, u64 *nr)
 {
-	__le16 le16;
-	__le32 le32;
-	__le64 le64;
+	static const u64 mask[] = { [W_2] = UINT16_MAX, [W_4] = UINT32_MAX, [W_8] = UINT64_MAX };
+	ptrdiff_t len = (ptrdiff_t)1 << width;
+	__le64 le = 0;
 
-	switch (width) {
-	case W_2:
-		if (end - p < (ptrdiff_t)sizeof(le16))
-			return NULL;
-		memcpy(&le16, p, sizeof(le16));
-		*nr = le16_to_cpu(le16);
-		return p + sizeof(le16);
-	case W_4:
-		if (end - p < (ptrdiff_t)sizeof(le32))
-			return NULL;
-		memcpy(&le32, p, sizeof(le32));
-		*nr = le32_to_cpu(le32);
-		return p + sizeof(le32);
-	case W_8:
-		if (end - p < (ptrdiff_t)sizeof(le64))
-			return NULL;
-		memcpy(&le64, p, sizeof(le64));
-		*nr = le64_to_cpu(le64);
-		return p + sizeof(le64);
-	}
-	*nr = 0;
-	return p;
+	if (end - p >= (ptrdiff_t)sizeof(le))
+		memcpy(&le, p, sizeof(le));
+	else if (end - p >= len)
+		memcpy(&le, p, len);
+	else
+		return NULL;
+	*nr = le64_to_cpu(le) & mask[width];
+	return p + len;
 }
 
 int fs_inode_decode(u64 ino, const void *val, size_t len, struct fs_inode *in)
 {
 	const u8 *p = val, *end = p + len;
-	u64 f[FIELDS], widths;
-	unsigned int i;
+	u64 f[FIELDS] = {}, widths, used;
+	unsigned int bit;
 
 	p = get_field(p, end, W_8, &widths);
 	if (!p || widths >> 2 * FIELDS || (widths & (widths >> 1) & TOO_WIDE))
 		return -EBADMSG;
-	for (i = 0; i < FIELDS; i++, widths >>= 2) {
-		p = get_field(p, end, widths & 3, &f[i]);
+	for (used = (widths | widths >> 1) & LOW_BITS; used; used &= used - 1) {
+		bit = __builtin_ctzll(used);
+		p = get_field(p, end, widths >> bit & 3, &f[bit / 2]);
 		if (!p)
 			return -EBADMSG;
 	}
