@@ -529,7 +529,11 @@ static void ask(void)
 	size_t n = chain_of(ino, chain), i;
 	struct naive *d = naive_cover(ino);
 	struct deleg_grant g;
+	bool leads = false;
 
+	for (i = 0; i < n_delegs; i++)
+		leads |= !delegs[i].orphan && at_or_above(ino, delegs[i].grant.ino);
+	CHECK(deleg_tree_leads(&tree, ino) == leads);
 	same(deleg_tree_cover(&tree, chain, n), d);
 	same(deleg_tree_find(&tree, next_number), NULL);
 	same(deleg_tree_at(&tree, ino), d && d->grant.ino == ino ? d : NULL);

@@ -405,19 +405,19 @@ static void say(const struct owner_ctx *ctx, const struct deleg *deleg, struct a
 		attr->flags |= cpu_to_le32(ARCHIL_AF_OTHER);
 }
 
-/* What covers the inode, by its chain; lock not held. Copies the grant out. */
-static bool cover(struct owner_ctx *ctx, uint64_t ino, struct deleg *out)
+/* What covers the directory, by its chain; lock not held. */
+static void cover(struct owner_ctx *ctx, struct owner_dir *dir)
 {
-	struct deleg *deleg;
+	int err = fs_chain(ctx->view, dir->ino, &ctx->chain);
+	struct deleg *deleg = NULL;
 
-	if (fs_chain(ctx->view, ino, &ctx->chain))
-		return false;
 	pthread_mutex_lock(&ctx->disk->lock);
-	deleg = deleg_tree_cover(&ctx->disk->tree, ctx->chain.ino, ctx->chain.n);
-	if (deleg)
-		*out = *deleg;
+	if (!err)
+		deleg = deleg_tree_cover(&ctx->disk->tree, ctx->chain.ino, ctx->chain.n);
+	dir->covered = deleg;
+	dir->deleg = deleg && deleg->grant.session == ctx->session ? deleg->grant.number : 0;
+	dir->leads = deleg_tree_leads(&ctx->disk->tree, dir->ino);
 	pthread_mutex_unlock(&ctx->disk->lock);
-	return deleg;
 }
 
 /* The delegation of an inode that has a name; @none: there are none at all. */
@@ -451,20 +451,23 @@ static void fill_orphan(struct owner_ctx *ctx, struct archil_wattr *attr)
 	pthread_mutex_unlock(&ctx->disk->lock);
 }
 
+static const struct owner_dir *known_dir(const struct owner_ctx *ctx, uint64_t ino)
+{
+	if (ctx->entered.ino == ino)
+		return &ctx->entered;
+	return ctx->other.ino == ino ? &ctx->other : NULL;
+}
+
 /* What is in a directory has no other owner, but by a delegation of its own. */
 static const struct owner_dir *owner_dir(struct owner_ctx *ctx, uint64_t ino)
 {
-	struct owner_dir *dir = &ctx->other;
-	struct deleg deleg;
+	const struct owner_dir *dir = known_dir(ctx, ino);
 
-	if (ctx->entered.ino == ino)
-		return &ctx->entered;
-	if (dir->ino == ino)
+	if (dir)
 		return dir;
-	dir->ino = ino;
-	dir->covered = cover(ctx, ino, &deleg);
-	dir->deleg = dir->covered && deleg.grant.session == ctx->session ? deleg.grant.number : 0;
-	return dir;
+	ctx->other.ino = ino;
+	cover(ctx, &ctx->other);
+	return &ctx->other;
 }
 
 void owner_enter(void *arg, const struct archil_wattr *dir)
@@ -474,21 +477,24 @@ void owner_enter(void *arg, const struct archil_wattr *dir)
 	ctx->entered.ino = le64_to_cpu(dir->ino);
 	ctx->entered.deleg = le64_to_cpu(dir->deleg);
 	ctx->entered.covered = dir->deleg || le32_to_cpu(dir->flags) & ARCHIL_AF_OTHER;
+	pthread_mutex_lock(&ctx->disk->lock);
+	ctx->entered.leads = deleg_tree_leads(&ctx->disk->tree, ctx->entered.ino);
+	pthread_mutex_unlock(&ctx->disk->lock);
 }
 
 void owner_fill(void *arg, struct archil_wattr *attr)
 {
 	uint64_t ino = le64_to_cpu(attr->ino), parent = le64_to_cpu(attr->parent);
 	struct owner_ctx *ctx = arg;
-	const struct owner_dir *dir;
+	const struct owner_dir *dir = known_dir(ctx, parent);
+	bool none = false;
 	struct deleg deleg;
-	bool none;
 
 	if (le32_to_cpu(attr->flags) & ARCHIL_AF_ORPHAN) {
 		fill_orphan(ctx, attr);
 		return;
 	}
-	if (at(ctx, ino, &deleg, &none)) {
+	if ((!dir || dir->leads) && at(ctx, ino, &deleg, &none)) {
 		say(ctx, &deleg, attr);
 		return;
 	}

@@ -121,6 +121,7 @@ struct owner_ctx {
 	struct owner_dir {
 		uint64_t ino;
 		bool covered;
+		bool leads;		/* what lies in it may have a delegation of its own */
 		uint64_t deleg;		/* number, if the session's own */
 	} entered, other;
 	struct fs_chain chain;

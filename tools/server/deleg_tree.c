@@ -414,6 +414,11 @@ struct deleg *deleg_tree_at(struct deleg_tree *tree, uint64_t ino)
 	return orphan_find(tree, ino);
 }
 
+bool deleg_tree_leads(struct deleg_tree *tree, uint64_t ino)
+{
+	return node_find(tree, ino);
+}
+
 struct deleg *deleg_tree_cover(struct deleg_tree *tree, const uint64_t *chain, size_t n)
 {
 	struct deleg_node *last;

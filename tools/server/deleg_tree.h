@@ -12,6 +12,7 @@
 #ifndef ARCHIL_DELEG_TREE_H
 #define ARCHIL_DELEG_TREE_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <sys/queue.h>
@@ -115,6 +116,8 @@ void deleg_list_free(struct deleg_list *list);
 struct deleg *deleg_tree_find(struct deleg_tree *tree, uint64_t number);
 /* The one whose root is ino, orphans included; NULL: none. */
 struct deleg *deleg_tree_at(struct deleg_tree *tree, uint64_t ino);
+/* Is it the root of one, or on the way to one? false: none lies in it, however deep. */
+bool deleg_tree_leads(struct deleg_tree *tree, uint64_t ino);
 /* The one on the inode at chain[n - 1] or on an ancestor of it; NULL: none. */
 struct deleg *deleg_tree_cover(struct deleg_tree *tree, const uint64_t *chain, size_t n);
 
