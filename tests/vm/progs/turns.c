@@ -3,7 +3,8 @@
  * turns DIR_A DIR_B SECONDS: two processes take one directory, as two mounts have it, from each
  * other, by force or by giving it back, and count in it: in a small file and in a large one.
  *
- * 1. Who has checked it out reads at least what anybody was told was durable.
+ * 1. Who has checked it out reads at least what anybody was told was durable: if it is still his when
+ *    he has synced what he writes next. Else the other may have been faster than the word of it.
  * 2. And no more than anybody has ever written.
  * 3. What one has written and synced is durable, also if the other takes it then.
  *
@@ -58,12 +59,18 @@ static void checkin(int dir)
 		wrong("checkin: %s", errname(errno));
 }
 
-/* Is in the files what may be there? */
-static void look(const int *fd, uint64_t durable)
+struct seen {
+	uint64_t durable;		/* by then */
+	uint64_t count, min, max;	/* min, max: of the large file's words */
+};
+
+/* What is in the files? Is it of those that were written? */
+static void look(const int *fd, struct seen *seen)
 {
 	uint64_t n = 0, tried, min = UINT64_MAX, max = 0;
 	size_t i;
 
+	seen->durable = shared->durable;
 	if (pread(fd[0], &n, 8, 0) < 0)
 		wrong("reading count: %s", errname(errno));
 	memset(bulk, 0, BULK);
@@ -74,10 +81,19 @@ static void look(const int *fd, uint64_t durable)
 		min = bulk[i] < min ? bulk[i] : min;
 		max = bulk[i] > max ? bulk[i] : max;
 	}
-	if (n < durable || n > tried)
-		wrong("count is %lu, not from %lu to %lu", n, durable, tried);
-	if (min < durable || max > tried)
-		wrong("bulk is from %lu to %lu, not from %lu to %lu", min, max, durable, tried);
+	if (n > tried || max > tried)
+		wrong("count is %lu, bulk up to %lu, beyond %lu", n, max, tried);
+	seen->count = n;
+	seen->min = min;
+	seen->max = max;
+}
+
+/* It was his all the time. */
+static void was_owner(const struct seen *seen)
+{
+	if (seen->count < seen->durable || seen->min < seen->durable)
+		wrong("count was %lu, bulk from %lu to %lu, when %lu was durable", seen->count,
+		      seen->min, seen->max, seen->durable);
 }
 
 /* A write that is overtaken by a force may end in the middle; the next one says why. */
@@ -105,6 +121,7 @@ static int put(int fd, uint64_t n, size_t len)
  */
 static int turn(int dir)
 {
+	struct seen seen;
 	int fd[2], err;
 	uint64_t n;
 
@@ -115,14 +132,16 @@ static int turn(int dir)
 	if (fd[0] < 0 || fd[1] < 0) {
 		err = fd[0] < 0 ? err : errno;
 	} else {
-		look(fd, shared->durable);
+		look(fd, &seen);
 		n = shared->tried + 1;
 		set_max(&shared->tried, n);
 		err = put(fd[0], n, 8);
 		if (!err)
 			err = put(fd[1], n, BULK);
-		if (!err)
+		if (!err) {
+			was_owner(&seen);
 			set_max(&shared->durable, n);
+		}
 	}
 	close(fd[0]);
 	close(fd[1]);
