@@ -200,8 +200,7 @@ static void archil_readahead(struct readahead_control *rac)
 
 /* ---- being dirty ---- */
 
-/* Does the server lack its size or times, though not its bytes? */
-static bool archil_inode_lags(struct inode *inode)
+bool archil_inode_lags(struct inode *inode)
 {
 	struct archil_inode *ai = archil_i(inode);
 

@@ -38,6 +38,8 @@ vm_fault_t archil_page_mkwrite(struct vm_fault *vmf);
 
 /* Does this file have anything that is not at the server? */
 bool archil_inode_dirty(struct inode *inode);
+/* Does the server lack its size or times, whatever it has of its bytes? */
+bool archil_inode_lags(struct inode *inode);
 /*
  * The file is about to grow: what a mapping has stored behind its end is not to show. The
  * inode is locked.

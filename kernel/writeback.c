@@ -120,6 +120,7 @@ static void archil_write_done(struct archil_req *req)
 	const struct archil_write_rep *rep = req->rep;
 	int err = req->error ?: archil_status_to_errno(req->status);
 	u64 bytes = round_up((u64)req->out_len, PAGE_SIZE), charged;
+	bool grown = !err && le32_to_cpu(rep->flags) & ARCHIL_WRITE_GROWN, follows;
 	unsigned int i;
 
 	if (err) {
@@ -131,7 +132,9 @@ static void archil_write_done(struct archil_req *req)
 		archil_credit_add(m, le64_to_cpu(rep->credit));
 		archil_blocks_add(io->inode, bytes);
 	}
-	archil_write_grown(io, !err && le32_to_cpu(rep->flags) & ARCHIL_WRITE_GROWN);
+	archil_write_grown(io, grown);
+	/* else all was said, and no record waits to be sent with what this one makes true */
+	follows = !grown || archil_inode_lags(io->inode) || !archil_log_idle(io->deleg);
 	charged = min_t(u64, bytes, atomic64_read(&ai->charged));
 	atomic64_sub(charged, &ai->charged);
 	archil_credit_settle(m, charged);
@@ -144,7 +147,8 @@ static void archil_write_done(struct archil_req *req)
 		folio_end_writeback(page_folio(io->vec[i].bv_page));
 	spin_lock(&ai->lock);
 	folio_end_writeback(page_folio(io->vec[i].bv_page));
-	queue_work(m->wq, &ai->size_work);
+	if (follows)
+		queue_work(m->wq, &ai->size_work);
 	spin_unlock(&ai->lock);
 	atomic_sub(req->out_len, &m->write_bytes);
 	atomic_dec(&m->writes);
