@@ -167,7 +167,9 @@ struct store_statfs {
 	uint64_t avail;		/* of these, what may be given out: some is kept
 				 * back, so that what was accepted can be committed
 				 */
-	uint64_t kept;		/* of what is kept back: for changes that are not in tables yet */
+	uint64_t kept;		/* of what is kept back: for changes that are not in tables yet, and for
+				 * collecting garbage
+				 */
 	uint64_t max_file_size;	/* highest end of a file's data, in bytes */
 };
 

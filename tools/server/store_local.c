@@ -33,6 +33,7 @@
 #define WRITE_BUFFER_MAX	(64u * MIB)
 #define WRITE_BUFFER_MIN	(4u * MIB)
 #define WRITE_BUFFER_PART	64	/* of the file system, at most */
+#define BLOB_FILE_PART		2	/* of a memtable */
 #define UNFLUSHED_FEW		(32u * MIB)
 #define MAX_OPEN_DEFAULT	512
 #define MIN_BLOB		4096
@@ -123,7 +124,7 @@ int store_engine_error(struct store *store, const char *doing, char *err)
 /* ---- the engine's options --------------------------------------------------- */
 
 static rocksdb_options_t *make_options(const struct store_opts *opts, rocksdb_cache_t *cache,
-				       size_t buffer, bool create)
+				       size_t buffer, size_t blob_file, bool create)
 {
 	rocksdb_block_based_table_options_t *table = rocksdb_block_based_options_create();
 	rocksdb_options_t *o = rocksdb_options_create(), *base = rocksdb_options_create();
@@ -181,10 +182,10 @@ static rocksdb_options_t *make_options(const struct store_opts *opts, rocksdb_ca
 
 	rocksdb_options_set_enable_blob_files(o, 1);
 	rocksdb_options_set_min_blob_size(o, MIN_BLOB);
-	rocksdb_options_set_blob_file_size(o, 64 * MIB);
+	rocksdb_options_set_blob_file_size(o, blob_file);
 	rocksdb_options_set_blob_compression_type(o, LZ4);
 	rocksdb_options_set_enable_blob_gc(o, 1);
-	rocksdb_options_set_blob_gc_age_cutoff(o, 0.25);
+	rocksdb_options_set_blob_gc_age_cutoff(o, 0);	/* as store_local_gc.c tells it */
 	rocksdb_options_set_blob_gc_force_threshold(o, 0.5);
 
 	/*
@@ -295,7 +296,9 @@ static int open_engine(struct store *store, const struct store_opts *opts, bool 
 	store->cache = rocksdb_cache_create_lru(opts->cache_bytes ? opts->cache_bytes :
 						CACHE_DEFAULT);
 	store->write_buffer = write_buffer(opts, (uint64_t)vfs.f_blocks * vfs.f_frsize);
-	store->options = make_options(opts, store->cache, store->write_buffer, create);
+	store->blob_file = store->write_buffer / BLOB_FILE_PART;
+	store->options = make_options(opts, store->cache, store->write_buffer, store->blob_file,
+				      create);
 	if (!store->options)
 		return store_say(errmsg, -EINVAL, "RocksDB does not know an option");
 	store->read = rocksdb_readoptions_create();
@@ -336,6 +339,7 @@ static void free_store(struct store *store)
 	close_engine(store);
 	if (store->dirfd >= 0)
 		close(store->dirfd);
+	pthread_mutex_destroy(&store->gc_lock);
 	pthread_mutex_destroy(&store->fail_lock);
 	free(atomic_load(&store->failure));
 	free(store->meta);
@@ -351,6 +355,7 @@ static struct store *alloc_store(const char *path)
 	if (!store)
 		return NULL;
 	pthread_mutex_init(&store->fail_lock, NULL);
+	pthread_mutex_init(&store->gc_lock, NULL);
 	store->dirfd = -1;
 	store->path = strdup(path);
 	if (!store->path)
@@ -600,10 +605,14 @@ static uint64_t unflushed(struct store *store)
 int store_statfs(struct store *store, struct store_statfs *st)
 {
 	int err = datastore_statfs(store->data, st);
+	uint64_t kept;
 
 	if (err)
 		return err;
 	st->kept = unflushed(store);
 	st->avail -= st->avail < st->kept ? st->avail : st->kept;
+	kept = blob_gc_kept(store, st->avail);
+	st->kept += kept;
+	st->avail -= st->avail < kept ? st->avail : kept;
 	return 0;
 }

@@ -29,6 +29,25 @@ struct log_space {
 /* A commit of so many bytes has been written to the log in @meta. */
 void log_space_used(struct log_space *space, const char *meta, size_t bytes);
 
+/* store_local_gc.c */
+
+struct blob_files {
+	uint64_t count, bytes;
+	bool compacting;	/* a compaction is running */
+};
+
+struct blob_gc {
+	bool wide;		/* a quarter of the files, not one */
+	double cutoff;		/* as RocksDB was told last; 0: it was not */
+	uint64_t kept;		/* bytes */
+};
+
+/* Goes by what there is now: bytes for the rest of the store. True: the cutoff is to be told. */
+bool blob_gc_step(struct blob_gc *gc, const struct blob_files *blobs, uint64_t file_max,
+		  uint64_t avail);
+/* Bytes of so many that are not to be given out. Any thread. */
+uint64_t blob_gc_kept(struct store *store, uint64_t avail);
+
 struct store {
 	char *path;			/* of the disk, without a slash at the end */
 	char *meta;			/* path of meta/ */
@@ -36,6 +55,7 @@ struct store {
 	rocksdb_t *db;
 	rocksdb_options_t *options;
 	size_t write_buffer;		/* bytes, of a memtable */
+	size_t blob_file;		/* bytes, of a blob file at most */
 	rocksdb_cache_t *cache;
 	rocksdb_readoptions_t *read;	/* of the latest state */
 	rocksdb_writeoptions_t *synced;
@@ -45,6 +65,8 @@ struct store {
 	_Atomic(char *) failure;	/* set before failed, freed at close */
 	pthread_mutex_t fail_lock;	/* the first failure wins */
 	struct log_space log_space;
+	pthread_mutex_t gc_lock;
+	struct blob_gc gc;
 };
 
 /* store_local_kv.c */
