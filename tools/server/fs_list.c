@@ -21,6 +21,11 @@ enum {
 	PACK_STEP	= 4,		/* packs passed over rather than sought */
 };
 
+struct ahead_dir {
+	struct archil_wattr attr;	/* with mode 0 only the number is known */
+	u64 entries;			/* then not this either */
+};
+
 struct lister {
 	struct fs_view *view;
 	struct fs_list *list;
@@ -32,8 +37,8 @@ struct lister {
 	size_t pos;			/* behind that */
 	struct fs_inode in;		/* of the entry that is added */
 	u32 count;
-	/* to be listed, the next one last; with mode 0 only the number is known; NULL: none are collected */
-	struct archil_wattr *dirs;
+	/* to be listed, the next one last; NULL: none are collected */
+	struct ahead_dir *dirs;
 	size_t n_dirs;
 	bool too_many;			/* of them: some are not in dirs */
 };
@@ -116,10 +121,10 @@ static int read_child(struct lister *l, u64 ino)
 	return fs_inode_decode(ino, l->item.data, l->item.len, &l->in);
 }
 
-static void collect(struct lister *l, const struct archil_wattr *dir)
+static void collect(struct lister *l, const struct archil_wattr *attr, u64 entries)
 {
 	if (l->dirs && l->n_dirs < AHEAD_DIRS)
-		l->dirs[l->n_dirs++] = *dir;
+		l->dirs[l->n_dirs++] = (struct ahead_dir){ *attr, entries };
 	else
 		l->too_many = true;
 }
@@ -127,7 +132,7 @@ static void collect(struct lister *l, const struct archil_wattr *dir)
 /* Those collected since there were @from: the first of them is to be the next. */
 static void collected(struct lister *l, size_t from)
 {
-	struct archil_wattr dir;
+	struct ahead_dir dir;
 	size_t to = l->n_dirs;
 
 	while (from + 1 < to) {
@@ -177,7 +182,7 @@ static int add_entry(struct lister *l, const struct child *child)
 		return err;
 	l->count++;
 	if (S_ISDIR(l->in.mode))
-		collect(l, &de.attr);
+		collect(l, &de.attr, l->in.entries);
 	return 0;
 }
 
@@ -259,38 +264,48 @@ static int collect_entry(struct lister *l, const struct child *child)
 	struct archil_wattr attr = { .ino = cpu_to_le64(child->entry.ino) };
 
 	if (child->entry.type == S_IFDIR >> 12)
-		collect(l, &attr);
+		collect(l, &attr, 0);
 	return ++l->count > AHEAD_SCAN || l->n_dirs == AHEAD_SIBLINGS ? -ENOSPC : 0;
 }
 
+/* Is there room if all names are short? Else it is not begun. */
+static bool fits(const struct fs_list *list, u64 entries)
+{
+	size_t left = list->cap - list->len;
+
+	return left >= sizeof(struct archil_dirlist) &&
+	       entries <= (left - sizeof(struct archil_dirlist)) / ARCHIL_DIRENT_SIZE(1);
+}
+
 /* A directory's listing with its header; the page is as it was when it does not fit. */
-static int add_listing(struct lister *l, struct archil_wattr *dir)
+static int add_listing(struct lister *l, struct ahead_dir *dir)
 {
 	size_t start = l->list->len, dirs = l->n_dirs;
 	struct fs_list *list = l->list;
 	struct archil_dirlist dl = {};
 	int err;
 
-	if (sizeof(dl) > list->cap - list->len)
-		return -ENOSPC;
-	if (!dir->mode) {
-		err = read_child(l, le64_to_cpu(dir->ino));
+	if (!dir->attr.mode) {
+		err = read_child(l, le64_to_cpu(dir->attr.ino));
 		if (err)
 			return err;
 		if (!S_ISDIR(l->in.mode))
 			return -EBADMSG;
-		fill_attr(l, &l->in, dir);
+		fill_attr(l, &l->in, &dir->attr);
+		dir->entries = l->in.entries;
 	}
+	if (!fits(list, dir->entries))
+		return -ENOSPC;
 	if (list->enter)
-		list->enter(list->ctx, dir);
+		list->enter(list->ctx, &dir->attr);
 	list->len += sizeof(dl);
-	err = each_entry(l, le64_to_cpu(dir->ino), 0, add_entry);
+	err = each_entry(l, le64_to_cpu(dir->attr.ino), 0, add_entry);
 	if (err) {
 		list->len = start;
 		return err;
 	}
-	dl.dir = dir->ino;
-	dl.dir_change = dir->change;
+	dl.dir = dir->attr.ino;
+	dl.dir_change = dir->attr.change;
 	dl.len = cpu_to_le32(list->len - start - sizeof(dl));
 	memcpy((u8 *)list->buf + start, &dl, sizeof(dl));
 	collected(l, dirs);
@@ -320,7 +335,7 @@ static int climb(struct lister *l, u64 *dir)
 /* What cannot be read is told to who asks for it. */
 static void list_ahead(struct lister *l, u64 dir, u64 top)
 {
-	struct archil_wattr next;
+	struct ahead_dir next;
 
 	l->count = 0;
 	for (;;) {
