@@ -87,7 +87,7 @@ void archil_ahead_init(struct archil_mount *m)
 	hash_init(ahead->dirs);
 	INIT_LIST_HEAD(&ahead->list);
 	atomic_set(&ahead->gen, 0);
-	ahead->window = 4 * ARCHIL_AHEAD_MIN;
+	ahead->window = 32 * ARCHIL_AHEAD_MIN;
 	INIT_DELAYED_WORK(&ahead->expire_work, archil_ahead_expire);
 }
 

@@ -18,7 +18,8 @@
 #include "names.h"
 #include "pagecache.h"
 
-#define ARCHIL_DIR_BUF	(128u << 10)
+#define ARCHIL_DIR_BUF	(128u << 10)	/* at most, of one directory */
+#define ARCHIL_DIR_ONE	ARCHIL_DIRENT_SIZE(ARCHIL_NAME_LEN + ARCHIL_PATH_LEN)
 #define ARCHIL_DIR_STEP		16	/* names taken from memory at a time */
 
 struct archil_dir_file {
@@ -96,6 +97,16 @@ static struct archil_req *archil_dir_req(struct inode *dir, u64 cookie, u32 max,
 	return req;
 }
 
+/* Bytes for what can be behind @cookie (a symlink's target may not fit), at least for one entry. */
+static u32 archil_dir_room(struct inode *dir, u64 cookie)
+{
+	const u32 entry = ARCHIL_DIRENT_SIZE(ARCHIL_NAME_LEN);
+	u64 next = READ_ONCE(archil_i(dir)->next_cookie);
+	u64 entries = next - clamp_t(u64, cookie, ARCHIL_COOKIE_FIRST, next);
+
+	return clamp_t(u64, entries, ARCHIL_DIR_ONE / entry + 1, ARCHIL_DIR_BUF / entry) * entry;
+}
+
 static int archil_dir_fill(struct dentry *dentry, struct archil_dir_file *df, u64 cookie)
 {
 	struct inode *dir = d_inode(dentry);
@@ -109,7 +120,8 @@ static int archil_dir_fill(struct dentry *dentry, struct archil_dir_file *df, u6
 
 	if (cookie < ARCHIL_COOKIE_FIRST && !df->deleg)
 		ahead = archil_ahead_wanted(dentry, &top);
-	req = archil_dir_req(dir, cookie, min(ARCHIL_DIR_BUF + ahead, m->payload_max), ahead, top);
+	req = archil_dir_req(dir, cookie, min(archil_dir_room(dir, cookie) + ahead, m->payload_max),
+			     ahead, top);
 	if (!req)
 		return -ENOMEM;
 	err = archil_req_call(req);
@@ -168,7 +180,7 @@ int archil_dir_empty(struct inode *dir)
 
 	if (err)
 		return err;
-	req = archil_dir_req(dir, 0, ARCHIL_DIRENT_SIZE(ARCHIL_NAME_LEN + ARCHIL_PATH_LEN), 0, 0);
+	req = archil_dir_req(dir, 0, ARCHIL_DIR_ONE, 0, 0);
 	if (!req)
 		return -ENOMEM;
 	err = archil_req_call(req);
