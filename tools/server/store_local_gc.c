@@ -10,7 +10,8 @@
  *  2. A compaction goes by the cutoff and the files of when it began: what is kept becomes less only when
  *     none is running.
  *  3. A blob file is no larger than file_max, so that so many files are at most so many bytes.
- *  4. A store that is opened collects nothing before it was asked for its room once.
+ *  4. A store that is opened collects nothing before it was asked for its room once; one that has
+ *     failed is told nothing, for to be told is written down.
  */
 #include <stdio.h>
 
@@ -80,7 +81,7 @@ uint64_t blob_gc_kept(struct store *store, uint64_t avail)
 	blobs.count = property(store, "rocksdb.num-blob-files");
 	blobs.bytes = property(store, "rocksdb.total-blob-file-size");
 	blobs.compacting = property(store, "rocksdb.num-running-compactions");
-	if (blob_gc_step(&store->gc, &blobs, store->blob_file, avail))
+	if (!store_failed(store) && blob_gc_step(&store->gc, &blobs, store->blob_file, avail))
 		set_cutoff(store, store->gc.cutoff);
 	kept = store->gc.kept;
 	pthread_mutex_unlock(&store->gc_lock);
