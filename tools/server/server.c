@@ -139,9 +139,11 @@ static void second(struct loop_timer *timer)
 	struct disk *disk;
 
 	conn_expire(server);
-	TAILQ_FOREACH(disk, &server->disks, all)
+	TAILQ_FOREACH(disk, &server->disks, all) {
+		space_look(disk);
 		if (store_failed(disk->store) == -ENOSPC && space_again(disk))
 			server_anew(server);
+	}
 	loop_timer_set(&server->loop, timer, 1000);
 }
 

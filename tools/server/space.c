@@ -26,21 +26,38 @@ static uint64_t reserve(const struct store_statfs *st)
 	return bytes < st->total / 8 ? bytes : st->total / 8;
 }
 
+/* Of what the store has, what nobody needs: @others is what other disks keep. */
+static uint64_t spare(const struct disk *disk, const struct store_statfs *st, uint64_t others)
+{
+	/* the disks share a file system: what others keep, this one must not fill */
+	uint64_t needed = reserve(st) + 2 * disk->server->credit + others;
+
+	return st->avail > needed ? st->avail - needed : 0;
+}
+
 /* The store is asked once a millisecond; NULL: nothing can be written to it. */
 static const struct store_statfs *space_now(struct disk *disk)
 {
-	uint64_t now = disk->server->loop.now, kept;
+	uint64_t now = disk->server->loop.now, others = disk->server->kept - disk->space.kept, kept;
+	struct store_statfs *st = &disk->space;
 
 	if (store_failed(disk->store))
 		return NULL;
 	if (disk->space_at != now) {
-		kept = disk->space.kept;
-		if (store_statfs(disk->store, &disk->space))
+		if (store_statfs(disk->store, st))
 			return NULL;
-		disk->server->kept += disk->space.kept - kept;
+		kept = store_collect(disk->store, spare(disk, st, others));
+		st->avail -= st->avail < kept ? st->avail : kept;
+		st->kept += kept;
+		disk->server->kept = others + st->kept;
 	}
 	disk->space_at = now;
-	return &disk->space;
+	return st;
+}
+
+void space_look(struct disk *disk)
+{
+	space_now(disk);
 }
 
 void space_gone(struct disk *disk)
@@ -53,13 +70,8 @@ void space_gone(struct disk *disk)
 static uint64_t room(struct disk *disk)
 {
 	const struct store_statfs *st = space_now(disk);
-	uint64_t kept;
 
-	if (!st)
-		return 0;
-	/* the disks share a file system: what others keep, this one must not fill */
-	kept = reserve(st) + 2 * disk->server->credit + disk->server->kept - st->kept;
-	return st->avail > kept ? st->avail - kept : 0;
+	return st ? spare(disk, st, disk->server->kept - st->kept) : 0;
 }
 
 static void set_credit(struct session *ses, uint64_t have)

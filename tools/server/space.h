@@ -6,7 +6,8 @@
  * 1. What may be promised is what the store's filesystem has free, less a
  *    reserve, less all credit that is outstanding, twice: a commit needs room in
  *    the store's log as well as where it stays, and one batch may use all of it. And less what all
- *    disks keep (struct store_statfs) until their logs are tables.
+ *    disks keep: until their logs are tables (struct store_statfs), and for collecting garbage
+ *    (store_collect()), which takes less where there is little.
  * 2. A session is kept at a target that shrinks as the disk fills, down to
  *    nothing; what it settles is granted anew in the same reply, so that a steady
  *    writer does not run dry while there is room.
@@ -37,6 +38,8 @@ uint64_t space_settle(struct session *ses, uint64_t bytes);
 uint64_t space_grant(struct session *ses, uint64_t want);
 /* A session has ended: it holds nothing any more. */
 void space_end(struct session *ses);
+/* Once in a while: what an idle disk keeps may be less by now. */
+void space_look(struct disk *disk);
 /* A disk closes: it keeps nothing any more. */
 void space_gone(struct disk *disk);
 /* Is there room for a store that had none? */

@@ -167,14 +167,23 @@ struct store_statfs {
 	uint64_t avail;		/* of these, what may be given out: some is kept
 				 * back, so that what was accepted can be committed
 				 */
-	uint64_t kept;		/* of what is kept back: for changes that are not in tables yet, and for
-				 * collecting garbage
-				 */
+	uint64_t kept;		/* of what is kept back: for changes that are not in tables yet */
 	uint64_t max_file_size;	/* highest end of a file's data, in bytes */
 };
 
 /* store_statfs() - 0 or a negative errno. Cheap enough for each request. */
 int store_statfs(struct store *store, struct store_statfs *st);
+
+/*
+ * store_collect() - say what room there is for collecting garbage
+ * @spare: bytes of avail that nobody needs otherwise
+ *
+ * What it may take at a time goes by this. One thread; cheap enough for each request, but once in
+ * a while it writes that down, which takes as long as a commit.
+ *
+ * Return: bytes of it that are not to be given out until the next call.
+ */
+uint64_t store_collect(struct store *store, uint64_t spare);
 
 /*
  * store_thread() - for each thread that reads or commits much, once: what it does is not

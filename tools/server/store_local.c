@@ -33,7 +33,6 @@
 #define WRITE_BUFFER_MAX	(64u * MIB)
 #define WRITE_BUFFER_MIN	(4u * MIB)
 #define WRITE_BUFFER_PART	64	/* of the file system, at most */
-#define BLOB_FILE_PART		2	/* of a memtable */
 #define UNFLUSHED_FEW		(32u * MIB)
 #define MAX_OPEN_DEFAULT	512
 #define MIN_BLOB		4096
@@ -339,7 +338,6 @@ static void free_store(struct store *store)
 	close_engine(store);
 	if (store->dirfd >= 0)
 		close(store->dirfd);
-	pthread_mutex_destroy(&store->gc_lock);
 	pthread_mutex_destroy(&store->fail_lock);
 	free(atomic_load(&store->failure));
 	free(store->meta);
@@ -355,7 +353,6 @@ static struct store *alloc_store(const char *path)
 	if (!store)
 		return NULL;
 	pthread_mutex_init(&store->fail_lock, NULL);
-	pthread_mutex_init(&store->gc_lock, NULL);
 	store->dirfd = -1;
 	store->path = strdup(path);
 	if (!store->path)
@@ -605,14 +602,10 @@ static uint64_t unflushed(struct store *store)
 int store_statfs(struct store *store, struct store_statfs *st)
 {
 	int err = datastore_statfs(store->data, st);
-	uint64_t kept;
 
 	if (err)
 		return err;
 	st->kept = unflushed(store);
 	st->avail -= st->avail < st->kept ? st->avail : st->kept;
-	kept = blob_gc_kept(store, st->avail);
-	st->kept += kept;
-	st->avail -= st->avail < kept ? st->avail : kept;
 	return 0;
 }

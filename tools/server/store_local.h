@@ -42,11 +42,11 @@ struct blob_gc {
 	uint64_t kept;		/* bytes */
 };
 
-/* Goes by what there is now: bytes for the rest of the store. True: the cutoff is to be told. */
+/* Goes by what there is now; @spare: bytes of room. True: the cutoff is to be told. */
 bool blob_gc_step(struct blob_gc *gc, const struct blob_files *blobs, uint64_t file_max,
-		  uint64_t avail);
-/* Bytes of so many that are not to be given out. Any thread. */
-uint64_t blob_gc_kept(struct store *store, uint64_t avail);
+		  uint64_t spare);
+
+#define BLOB_FILE_PART	4	/* of a memtable */
 
 struct store {
 	char *path;			/* of the disk, without a slash at the end */
@@ -65,7 +65,7 @@ struct store {
 	_Atomic(char *) failure;	/* set before failed, freed at close */
 	pthread_mutex_t fail_lock;	/* the first failure wins */
 	struct log_space log_space;
-	pthread_mutex_t gc_lock;
+	struct blob_files blobs;	/* store_collect()'s, as the other */
 	struct blob_gc gc;
 };
 

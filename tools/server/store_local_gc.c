@@ -5,12 +5,13 @@
  * A compaction writes what is alive in the oldest blob files (a part of all, by their number: the
  * cutoff) anew, and the old ones go afterwards. So it takes room that nobody was charged for.
  *
- *  1. It is wide, a quarter of the files, while that much room is there, and that room is kept back;
- *     else narrow, one file, for which there is the caller's reserve.
+ *  1. It is wide, a quarter of the files, while twice that much room is to spare, and that room is kept
+ *     back; else narrow, up to NARROW files, together as large as a memtable: for that there is the
+ *     caller's reserve.
  *  2. A compaction goes by the cutoff and the files of when it began: what is kept becomes less only when
  *     none is running.
  *  3. A blob file is no larger than file_max, so that so many files are at most so many bytes.
- *  4. A store that is opened collects nothing before it was asked for its room once; one that has
+ *  4. A store that is opened collects nothing before it was told what there is to spare; one that has
  *     failed is told nothing, for to be told is written down.
  */
 #include <stdio.h>
@@ -19,36 +20,53 @@
 #include "store_local.h"
 
 enum {
-	WIDE_PART	= 4,	/* of all files */
-	WIDE_ROOM	= 2,	/* times what it may take: then it stays wide, */
-	WIDE_AGAIN	= 3,	/* and then it becomes so */
+	NARROW		= BLOB_FILE_PART,	/* files */
+	WIDE_PART	= 4,			/* of all files */
+	WIDE_ROOM	= 2,			/* times what it may take: then it stays wide, */
+	WIDE_AGAIN	= 3,			/* and then it becomes so */
+	BLOB_MOST	= 64 << 10,		/* by which the last blob may make a file larger */
 };
 
+/* What wide may take besides narrow. */
 static uint64_t wide_bytes(const struct blob_files *blobs, uint64_t file_max)
 {
-	uint64_t bytes = blobs->count / WIDE_PART * file_max;
+	/* one more may come before we look again */
+	uint64_t files = blobs->count / WIDE_PART + 1, most;
 
-	return bytes < blobs->bytes ? bytes : blobs->bytes;
+	if (files <= NARROW)
+		return 0;
+	/* some may be of a time when they were larger */
+	most = blobs->bytes / blobs->count;
+	most = files * ((most > file_max ? most : file_max) + BLOB_MOST);
+	return most < blobs->bytes ? most : blobs->bytes;
+}
+
+/* Is it what is wanted, or near? */
+static bool cutoff_good(double cutoff, bool wide, uint64_t count)
+{
+	uint64_t files = cutoff * count;
+
+	if (wide)
+		return cutoff == 1.0 / WIDE_PART;
+	return files == NARROW - 1 || files == NARROW - 2;
 }
 
 bool blob_gc_step(struct blob_gc *gc, const struct blob_files *blobs, uint64_t file_max,
-		  uint64_t avail)
+		  uint64_t spare)
 {
 	uint64_t need = wide_bytes(blobs, file_max);
-	bool wide = avail / (gc->wide ? WIDE_ROOM : WIDE_AGAIN) >= need;
-	bool same = wide == gc->wide && gc->cutoff > 0 &&
-		    (wide || (uint64_t)(gc->cutoff * blobs->count) == 1);
+	bool was = gc->wide, wide = spare / (was ? WIDE_ROOM : WIDE_AGAIN) >= need;
 
-	if (!wide && !gc->wide)
+	gc->wide = wide;
+	if (!wide && !was)
 		need = 0;
 	/* less only when none runs, nor may have begun while we were about to tell it */
-	if (need > gc->kept || (!blobs->compacting && (wide || !gc->wide)))
+	if (need > gc->kept || (!blobs->compacting && (wide || !was)))
 		gc->kept = need;
-	gc->wide = wide;
-	if (same || !blobs->count)
+	if (cutoff_good(gc->cutoff, wide, blobs->count))
 		return false;
 	/* in the middle, so that some may come or go */
-	gc->cutoff = wide ? 1.0 / WIDE_PART : blobs->count > 1 ? 1.5 / blobs->count : 1;
+	gc->cutoff = wide ? 1.0 / WIDE_PART : (NARROW - 0.5) / blobs->count;
 	return true;
 }
 
@@ -72,18 +90,18 @@ static void set_cutoff(struct store *store, double cutoff)
 	rocksdb_free(err);
 }
 
-uint64_t blob_gc_kept(struct store *store, uint64_t avail)
+uint64_t store_collect(struct store *store, uint64_t spare)
 {
-	struct blob_files blobs;
-	uint64_t kept;
+	uint64_t count = property(store, "rocksdb.num-blob-files");
 
-	pthread_mutex_lock(&store->gc_lock);
-	blobs.count = property(store, "rocksdb.num-blob-files");
-	blobs.bytes = property(store, "rocksdb.total-blob-file-size");
-	blobs.compacting = property(store, "rocksdb.num-running-compactions");
-	if (!store_failed(store) && blob_gc_step(&store->gc, &blobs, store->blob_file, avail))
+	if (store_failed(store))
+		return 0;
+	/* their bytes are asked for only when there are others: it goes through all of them */
+	if (count != store->blobs.count)
+		store->blobs.bytes = property(store, "rocksdb.total-blob-file-size");
+	store->blobs.count = count;
+	store->blobs.compacting = property(store, "rocksdb.num-running-compactions");
+	if (blob_gc_step(&store->gc, &store->blobs, store->blob_file, spare))
 		set_cutoff(store, store->gc.cutoff);
-	kept = store->gc.kept;
-	pthread_mutex_unlock(&store->gc_lock);
-	return kept;
+	return store->gc.kept;
 }
