@@ -8,7 +8,7 @@
 #include "store_dir.h"
 #include "store_local.h"
 
-enum { FILE_MAX = 1 << 20, FILES = 4000, RESERVE = BLOB_FILE_PART * FILE_MAX };
+enum { FILE_MAX = 1 << 20, FILES = 4000, RESERVE = BLOB_FILES_NARROW * FILE_MAX };
 
 static uint64_t sizes[FILES];
 
@@ -68,8 +68,8 @@ START_TEST(what_a_compaction_may_write_is_kept)
 		if (gc.wide)
 			ck_assert_uint_le(2 * eligible(told, n), spare + 2 * RESERVE);
 		/* and never less than narrow */
-		if (n / 4 > BLOB_FILE_PART)
-			ck_assert_uint_ge((unsigned int)(told * n), BLOB_FILE_PART - 2);
+		if (n / 4 > BLOB_FILES_NARROW)
+			ck_assert_uint_ge((unsigned int)(told * n), BLOB_FILES_NARROW - 2);
 		*(gc.wide ? &wide : &narrow) += 1;
 	}
 	ck_assert_uint_gt(wide, 500);

@@ -46,7 +46,8 @@ struct blob_gc {
 bool blob_gc_step(struct blob_gc *gc, const struct blob_files *blobs, uint64_t file_max,
 		  uint64_t spare);
 
-#define BLOB_FILE_PART	4	/* of a memtable */
+#define BLOB_FILE_PART		4	/* of a memtable */
+#define BLOB_FILES_NARROW	6	/* that are collected at a time where there is little room */
 
 struct store {
 	char *path;			/* of the disk, without a slash at the end */

@@ -6,8 +6,9 @@
  * cutoff) anew, and the old ones go afterwards. So it takes room that nobody was charged for.
  *
  *  1. It is wide, a quarter of the files, while twice that much room is to spare, and that room is kept
- *     back; else narrow, up to NARROW files, together as large as a memtable: for that there is the
- *     caller's reserve.
+ *     back; else narrow, up to BLOB_FILES_NARROW: for that there is the caller's reserve.
+ *     RocksDB looks for much garbage in files that were made together, so it is more than one
+ *     memtable makes.
  *  2. A compaction goes by the cutoff and the files of when it began: what is kept becomes less only when
  *     none is running.
  *  3. A blob file is no larger than file_max, so that so many files are at most so many bytes.
@@ -20,11 +21,10 @@
 #include "store_local.h"
 
 enum {
-	NARROW		= BLOB_FILE_PART,	/* files */
-	WIDE_PART	= 4,			/* of all files */
-	WIDE_ROOM	= 2,			/* times what it may take: then it stays wide, */
-	WIDE_AGAIN	= 3,			/* and then it becomes so */
-	BLOB_MOST	= 64 << 10,		/* by which the last blob may make a file larger */
+	WIDE_PART	= 4,	/* of all files */
+	WIDE_ROOM	= 2,	/* times what it may take: then it stays wide, */
+	WIDE_AGAIN	= 3,	/* and then it becomes so */
+	BLOB_MOST	= 64 << 10, /* by which the last blob may make a file larger */
 };
 
 /* What wide may take besides narrow. */
@@ -33,7 +33,7 @@ static uint64_t wide_bytes(const struct blob_files *blobs, uint64_t file_max)
 	/* one more may come before we look again */
 	uint64_t files = blobs->count / WIDE_PART + 1, most;
 
-	if (files <= NARROW)
+	if (files <= BLOB_FILES_NARROW)
 		return 0;
 	/* some may be of a time when they were larger */
 	most = blobs->bytes / blobs->count;
@@ -48,7 +48,7 @@ static bool cutoff_good(double cutoff, bool wide, uint64_t count)
 
 	if (wide)
 		return cutoff == 1.0 / WIDE_PART;
-	return files == NARROW - 1 || files == NARROW - 2;
+	return files == BLOB_FILES_NARROW - 1 || files == BLOB_FILES_NARROW - 2;
 }
 
 bool blob_gc_step(struct blob_gc *gc, const struct blob_files *blobs, uint64_t file_max,
@@ -66,7 +66,7 @@ bool blob_gc_step(struct blob_gc *gc, const struct blob_files *blobs, uint64_t f
 	if (cutoff_good(gc->cutoff, wide, blobs->count))
 		return false;
 	/* in the middle, so that some may come or go */
-	gc->cutoff = wide ? 1.0 / WIDE_PART : (NARROW - 0.5) / blobs->count;
+	gc->cutoff = wide ? 1.0 / WIDE_PART : (BLOB_FILES_NARROW - 0.5) / blobs->count;
 	return true;
 }
 
