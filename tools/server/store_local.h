@@ -37,7 +37,7 @@ struct blob_files {
 };
 
 struct blob_gc {
-	bool wide;		/* a quarter of the files, not one */
+	bool wide;		/* a quarter of the files, not BLOB_FILES_NARROW */
 	double cutoff;		/* as RocksDB was told last; 0: it was not */
 	uint64_t kept;		/* bytes */
 };
